@@ -1,0 +1,190 @@
+//! Our primitives beside those of other runtimes, in one run: `cargo xtask bench micro [NAME]`.
+//!
+//! Every figure is the median over rounds in which all peers take turns, so that a busy moment of
+//! the machine hits all alike; what carries to another machine is the ratio. It must never share a
+//! process between two figures of memory: each parks its tasks in a process of its own.
+
+mod peers;
+
+use peers::{PEERS, Peer, Run};
+use std::process::Command;
+use std::time::Duration;
+
+const ROUNDS: usize = 9;
+const PARKED: usize = 10_000;
+
+/// One line of the table.
+struct Measure {
+    name: &'static str,
+    what: &'static str,
+    of: fn(&Peer) -> Option<Run>,
+    /// How often; a peer with threads does it less often.
+    times: u32,
+    times_threads: u32,
+    /// What ours should take at most.
+    goal_ns: Option<f64>,
+}
+
+const MEASURES: &[Measure] = &[
+    Measure {
+        name: "switch",
+        what: "into a bare coroutine and back, ns",
+        of: |peer| peer.switch,
+        times: 2_000_000,
+        times_threads: 0,
+        goal_ns: None,
+    },
+    Measure {
+        name: "yield",
+        what: "one yield, two tasks taking turns on one worker, ns",
+        of: |peer| peer.yields,
+        times: 500_000,
+        times_threads: 20_000,
+        goal_ns: Some(50.0),
+    },
+    Measure {
+        name: "spawn",
+        what: "spawn, run and join one empty task, from inside a task, ns",
+        of: |peer| peer.spawn,
+        times: 200_000,
+        times_threads: 2_000,
+        goal_ns: Some(250.0),
+    },
+    Measure {
+        name: "wake",
+        what: "a thread wakes a sleeping task, which wakes the thread: round trip, ns",
+        of: |peer| peer.wake,
+        times: 10_000,
+        times_threads: 10_000,
+        goal_ns: None,
+    },
+];
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        [] => {
+            MEASURES.iter().for_each(measure);
+            parked();
+        }
+        ["parked"] => parked(),
+        ["--parked", name] => park(name),
+        [name] if MEASURES.iter().any(|one| one.name == *name) => {
+            MEASURES
+                .iter()
+                .filter(|one| one.name == *name)
+                .for_each(measure);
+        }
+        _ => {
+            let names: Vec<&str> = MEASURES.iter().map(|one| one.name).collect();
+            eprintln!("usage: micro [{} | parked]", names.join(" | "));
+            std::process::exit(2);
+        }
+    }
+}
+
+/// Rounds of all peers, then their medians.
+fn measure(measure: &Measure) {
+    println!("\n{}: {}", measure.name, measure.what);
+    let runs: Vec<_> = PEERS
+        .iter()
+        .filter_map(|peer| Some((peer, (measure.of)(peer)?)))
+        .collect();
+    let mut figures = vec![Vec::new(); runs.len()];
+    for _ in 0..ROUNDS {
+        for ((peer, run), figures) in runs.iter().zip(&mut figures) {
+            let times = if peer.threads {
+                measure.times_threads
+            } else {
+                measure.times
+            };
+            figures.push(run(times).as_nanos() as f64 / f64::from(times));
+        }
+    }
+    let names: Vec<&str> = runs.iter().map(|(peer, _)| peer.name).collect();
+    let ours = print(&names, &figures);
+    if let Some((goal, figure)) = measure.goal_ns.zip(ours) {
+        let verdict = if figure <= goal { "met" } else { "MISSED" };
+        println!("  goal for ours <= {goal:.0}: {verdict}");
+    }
+}
+
+/// Memory for each of many parked tasks.
+fn parked() {
+    println!("\nparked: resident memory for each of {PARKED} parked tasks, bytes");
+    let own = std::env::current_exe().expect("our own path");
+    let mut names = Vec::new();
+    let mut figures = Vec::new();
+    for peer in PEERS.iter().filter(|peer| peer.park.is_some()) {
+        let output = Command::new(&own).args(["--parked", peer.name]).output();
+        let output = output.expect("our own program starts");
+        match String::from_utf8_lossy(&output.stdout)
+            .trim()
+            .parse::<f64>()
+        {
+            Ok(bytes) => {
+                names.push(peer.name);
+                figures.push(vec![bytes]);
+            }
+            Err(_) => {
+                let why = String::from_utf8_lossy(&output.stderr).into_owned();
+                println!("  {:<24} failed: {}", peer.name, why.trim());
+            }
+        }
+    }
+    print(&names, &figures);
+}
+
+/// The child's part: parks, prints the figure, and ends without waking anybody.
+fn park(name: &str) {
+    let peer = PEERS
+        .iter()
+        .find(|peer| peer.name == name)
+        .expect("a peer of that name");
+    let park = peer.park.expect("a peer that parks");
+    let before = std::cell::Cell::new(0);
+    let ready = || before.set(rss_bytes());
+    let done = || {
+        std::thread::sleep(Duration::from_millis(200));
+        println!(
+            "{}",
+            rss_bytes().saturating_sub(before.get()) as f64 / PARKED as f64
+        );
+        std::process::exit(0);
+    };
+    park(PARKED, &ready, &done);
+}
+
+/// Prints one table. Gives our figure, if we are in it.
+fn print(names: &[&str], figures: &[Vec<f64>]) -> Option<f64> {
+    let medians: Vec<f64> = figures.iter().map(|figures| median(figures)).collect();
+    let ours = names
+        .iter()
+        .position(|name| *name == peers::OURS)
+        .map(|at| medians[at]);
+    for (name, figure) in names.iter().zip(&medians) {
+        let ratio = ours.map(|ours| format!("{:>8.2} x ours", figure / ours));
+        println!("  {name:<24}{figure:>12.1}{}", ratio.unwrap_or_default());
+    }
+    ours
+}
+
+fn median(figures: &[f64]) -> f64 {
+    let mut sorted = figures.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[sorted.len() / 2]
+}
+
+fn rss_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("our own figures");
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .expect("VmRSS");
+    let kib = line
+        .split_whitespace()
+        .next()
+        .and_then(|word| word.parse::<u64>().ok());
+    kib.expect("a figure") * 1024
+}

@@ -1,0 +1,100 @@
+//! Ours, with one worker.
+//!
+//! One of the peers, through the public API and nothing else.
+
+use super::{Peer, Turns, turns};
+use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use tarae::{Builder, Coroutine, thread};
+
+pub(super) const PEER: Peer = Peer {
+    name: super::OURS,
+    switch: Some(switch),
+    yields: Some(|times| inside(|| yields(times))),
+    spawn: Some(|times| inside(|| spawn(times))),
+    wake: Some(|times| inside(|| wake(times))),
+    park: Some(park),
+    threads: false,
+};
+
+/// Runs a measurement in a coroutine.
+fn inside<T>(run: impl FnOnce() -> T) -> T {
+    Builder::new().workers(1).run(run).expect("a runtime")
+}
+
+fn switch(times: u32) -> Duration {
+    let mut coroutine = Coroutine::new(move |yielder| {
+        for _ in 0..times {
+            yielder.pause(());
+        }
+    });
+    let start = Instant::now();
+    for _ in 0..times {
+        black_box(coroutine.resume());
+    }
+    let time = start.elapsed();
+    coroutine.resume();
+    time
+}
+
+fn yields(times: u32) -> Duration {
+    let other = thread::spawn(move || (0..times / 2).for_each(|_| thread::yield_now()));
+    let start = Instant::now();
+    (0..times / 2).for_each(|_| thread::yield_now());
+    other.join().expect("no panic");
+    start.elapsed()
+}
+
+fn spawn(times: u32) -> Duration {
+    let start = Instant::now();
+    for number in 0..times {
+        black_box(
+            thread::spawn(move || black_box(number))
+                .join()
+                .expect("no panic"),
+        );
+    }
+    start.elapsed()
+}
+
+/// The thread is a plain one beside the worker.
+fn wake(times: u32) -> Duration {
+    let task = thread::current();
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let driver = std::thread::spawn(move || {
+        let shared = Arc::new(Turns::new());
+        sender.send(shared.clone()).expect("the task waits");
+        shared.drive(times, || task.unpark())
+    });
+    // The worker may block here: nothing else runs on it yet.
+    let shared = receiver.recv().expect("the thread sends");
+    for number in turns(times) {
+        while !shared.is_due(number) {
+            thread::park();
+        }
+        shared.answer(number);
+    }
+    driver.join().expect("no panic")
+}
+
+fn park(count: usize, ready: &dyn Fn(), done: &dyn Fn()) {
+    inside(|| {
+        let parked = Arc::new(AtomicUsize::new(0));
+        ready();
+        for _ in 0..count {
+            let parked = parked.clone();
+            thread::spawn(move || {
+                parked.fetch_add(1, Ordering::Relaxed);
+                loop {
+                    thread::park();
+                }
+            });
+        }
+        while parked.load(Ordering::Relaxed) < count {
+            thread::yield_now();
+        }
+        done();
+    });
+}

@@ -1,0 +1,61 @@
+//! The server around the site: opens the folder, binds the address, announces it, and stops on a
+//! signal. Called by `main`. The only module that knows the runtime. It must never print the
+//! address before connections and signals would be taken.
+
+use std::fmt;
+use std::io::{self, ErrorKind, Write};
+use std::net::SocketAddr;
+use std::path::Path;
+
+use crate::args::Serve;
+use crate::root::Root;
+use crate::site::Site;
+
+/// Why the server could not start or go on; displays as one sentence for the user that names the
+/// folder or address and says what to do.
+#[derive(Debug)]
+pub struct Error(String);
+
+impl Error {
+    /// A folder that cannot be opened as the root.
+    pub fn folder(dir: &Path, cause: &io::Error) -> Self {
+        let reason = match cause.kind() {
+            ErrorKind::NotFound => "there is no such folder".to_owned(),
+            ErrorKind::NotADirectory => "it is not a folder; name the folder it is in".to_owned(),
+            ErrorKind::PermissionDenied => {
+                let remedy = "its files must be readable and the folder enterable for this user";
+                format!("no permission to read it; {remedy}")
+            }
+            _ => cause.to_string(),
+        };
+        Self(format!("cannot serve `{}`: {reason}", dir.display()))
+    }
+
+    /// An address that cannot be listened on.
+    pub fn listen(addr: SocketAddr, cause: &io::Error) -> Self {
+        let free = SocketAddr::new(addr.ip(), 0);
+        let reason = match cause.kind() {
+            ErrorKind::AddrInUse => format!(
+                "the port is taken by another program; choose another, or `--listen {free}` for \
+                 any free one"
+            ),
+            ErrorKind::PermissionDenied => format!(
+                "no permission; ports below 1024 are usually reserved, try `--listen {}`",
+                SocketAddr::new(addr.ip(), 8080)
+            ),
+            ErrorKind::AddrNotAvailable => "this machine has no such address; 127.0.0.1 is this \
+                 machine alone, 0.0.0.0 every address it has"
+                .to_owned(),
+            _ => cause.to_string(),
+        };
+        Self(format!("cannot listen on {addr}: {reason}"))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,99 @@
+//! The seam between the server and the program: what a handler is, and what it decides before
+//! the body is read. Knows neither connections nor models.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use http::StatusCode;
+
+use crate::{Head, Request, Response};
+
+/// What answers requests. Plain functions and closures are handlers.
+///
+/// ```
+/// use tarae_http::{Handler, Request, Response};
+///
+/// fn hello(request: &mut Request) -> Response {
+///     Response::text(format!("hello from {}", request.path()))
+/// }
+///
+/// fn is_handler(_: impl Handler) {}
+/// is_handler(hello);
+/// is_handler(|_: &mut Request| Response::text("hi"));
+/// ```
+pub trait Handler: Send + Sync + 'static {
+    /// Decides, once the head has arrived, what is to happen to the body. The default takes
+    /// the whole body up to the server's limit.
+    fn plan(&self, head: &Head) -> Plan {
+        let _ = head;
+        Plan::default()
+    }
+
+    /// Answers a request whose body has arrived.
+    fn call(&self, request: &mut Request) -> Response;
+}
+
+impl<F> Handler for F
+where
+    F: Fn(&mut Request) -> Response + Send + Sync + 'static,
+{
+    #[inline]
+    fn call(&self, request: &mut Request) -> Response {
+        self(request)
+    }
+}
+
+/// Calls the handler and turns a panic in it into an answer that ends the connection.
+pub(crate) fn call_contained<H: Handler + ?Sized>(handler: &H, request: &mut Request) -> Response {
+    catch_unwind(AssertUnwindSafe(|| handler.call(request)))
+        .unwrap_or_else(|_| Response::plain_status(StatusCode::INTERNAL_SERVER_ERROR).with_close())
+}
+
+/// What to do with the body of a request, decided when its head is there.
+///
+/// ```
+/// use tarae_http::{Handler, Head, Plan, Request, Response};
+/// use tarae_http::http::StatusCode;
+///
+/// struct Upload;
+///
+/// impl Handler for Upload {
+///     fn plan(&self, head: &Head) -> Plan {
+///         if head.header("authorization").is_some() {
+///             Plan::body_limit(64 * 1024 * 1024)
+///         } else {
+///             Plan::reject(Response::new(StatusCode::UNAUTHORIZED))
+///         }
+///     }
+///
+///     fn call(&self, request: &mut Request) -> Response {
+///         Response::text(format!("{} bytes", request.body().len()))
+///     }
+/// }
+/// # let answer = tarae_http::answer(Upload, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+/// # assert!(answer.starts_with(b"HTTP/1.1 401 "));
+/// ```
+#[derive(Debug, Default)]
+pub struct Plan {
+    pub(crate) body_limit: Option<usize>,
+    pub(crate) reject: Option<Box<Response>>,
+}
+
+impl Plan {
+    /// Takes the whole body if it has at most this many bytes, whatever the server's own limit
+    /// is; a longer one is answered with 413.
+    pub fn body_limit(bytes: usize) -> Self {
+        Self {
+            body_limit: Some(bytes),
+            reject: None,
+        }
+    }
+
+    /// Answers at once, without reading the body and without calling the handler. If a body was
+    /// announced, the connection is closed after the answer.
+    pub fn reject(response: Response) -> Self {
+        Self {
+            body_limit: None,
+            reject: Some(Box::new(response)),
+        }
+    }
+}

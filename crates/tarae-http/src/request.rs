@@ -1,0 +1,181 @@
+//! What a handler is given: the head and the body of one request. Made by `conn`, which lends
+//! its receive buffer to the head: nothing is copied out of it and nothing here parses.
+
+use std::net::SocketAddr;
+use std::ops::Deref;
+
+use http::{Method, Version};
+
+/// The method, target and header fields of a request.
+///
+/// It owns the connection's receive buffer while the handler runs; everything it gives out
+/// are views into that buffer.
+#[derive(Debug)]
+pub struct Head {
+    /// The receive buffer; the head begins at `start`, and all spans count from there.
+    pub(crate) buf: Vec<u8>,
+    pub(crate) start: usize,
+    pub(crate) method: Method,
+    pub(crate) version: Version,
+    pub(crate) target: Span,
+    pub(crate) path: Span,
+    pub(crate) query: Option<Span>,
+    /// The authority of an absolute target, or the value of `Host`.
+    pub(crate) host: Span,
+    pub(crate) fields: Vec<Field>,
+}
+
+/// A part of the head, relative to its first byte.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Span {
+    pub(crate) at: u32,
+    pub(crate) len: u32,
+}
+
+/// One header field.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Field {
+    pub(crate) name: Span,
+    pub(crate) value: Span,
+}
+
+impl Head {
+    pub(crate) fn new(buf: Vec<u8>, fields: Vec<Field>) -> Self {
+        Self {
+            buf,
+            start: 0,
+            method: Method::GET,
+            version: Version::HTTP_11,
+            target: Span::default(),
+            path: Span::default(),
+            query: None,
+            host: Span::default(),
+            fields,
+        }
+    }
+
+    /// The request method.
+    #[inline]
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// The request target as it was sent: usually a path with its query.
+    pub fn target(&self) -> &str {
+        self.text(self.target)
+    }
+
+    /// The path: the target without scheme, authority and query. Still percent-encoded. It is
+    /// `*` for `OPTIONS *` and the authority for `CONNECT`.
+    #[inline]
+    pub fn path(&self) -> &str {
+        // Only an absolute target such as `http://example.org` has no path of its own.
+        if self.path.len == 0 {
+            "/"
+        } else {
+            self.text(self.path)
+        }
+    }
+
+    /// What follows the first `?` of the target, still percent-encoded.
+    pub fn query(&self) -> Option<&str> {
+        self.query.map(|span| self.text(span))
+    }
+
+    /// The authority the request is for: the one in an absolute target, else the value of
+    /// `Host`. Empty if an HTTP/1.0 client named none.
+    pub fn host(&self) -> &str {
+        self.text(self.host)
+    }
+
+    /// The version the client speaks: HTTP/1.0 or HTTP/1.1.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The value of the first header field of this name, compared without regard to case.
+    ///
+    /// ```
+    /// # use tarae_http::{Request, Response};
+    /// fn agent(request: &mut Request) -> Response {
+    ///     let agent = request.header("user-agent").unwrap_or(b"unknown");
+    ///     Response::bytes(agent.to_vec())
+    /// }
+    /// # let request = b"GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: x\r\n\r\n";
+    /// # let answer = tarae_http::answer(agent, request);
+    /// # assert!(answer.ends_with(b"\r\n\r\nx"));
+    /// ```
+    #[inline]
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        self.headers()
+            .find(|(field, _)| field.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+    }
+
+    /// All header fields in the order they came, without the whitespace around the values.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.fields
+            .iter()
+            .map(|field| (self.text(field.name), self.bytes(field.value)))
+    }
+
+    #[inline]
+    pub(crate) fn bytes(&self, span: Span) -> &[u8] {
+        let at = self.start + span.at as usize;
+        &self.buf[at..at + span.len as usize]
+    }
+
+    /// The parser lets only ASCII into names and targets, so the fallback is never taken.
+    #[inline]
+    fn text(&self, span: Span) -> &str {
+        std::str::from_utf8(self.bytes(span)).unwrap_or_default()
+    }
+}
+
+/// One request: a [`Head`], to which it dereferences, and the whole body.
+#[derive(Debug)]
+pub struct Request {
+    pub(crate) head: Head,
+    /// Where the decoded body lies in the head's buffer, relative to the head's first byte.
+    pub(crate) body_at: usize,
+    pub(crate) body_len: usize,
+    pub(crate) peer: Option<SocketAddr>,
+}
+
+impl Request {
+    pub(crate) fn new(head: Head, peer: Option<SocketAddr>) -> Self {
+        Self {
+            head,
+            body_at: 0,
+            body_len: 0,
+            peer,
+        }
+    }
+
+    /// The head of the request.
+    #[inline]
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// The whole body, with any chunked coding removed. Empty if there was none.
+    #[inline]
+    pub fn body(&self) -> &[u8] {
+        let at = self.head.start + self.body_at;
+        &self.head.buf[at..at + self.body_len]
+    }
+
+    /// The address at the other end of the connection, if the server knows one.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+}
+
+impl Deref for Request {
+    type Target = Head;
+
+    #[inline]
+    fn deref(&self) -> &Head {
+        &self.head
+    }
+}

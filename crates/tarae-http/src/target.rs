@@ -1,0 +1,96 @@
+//! The four forms of a request target (RFC 9112, 3.2). Called by `head`; only looks at the
+//! target, never at the header fields.
+
+use http::Method;
+
+use crate::framing::{classes_in, is_host};
+use crate::head::{BAD_REQUEST, Reject};
+use crate::request::{Head, Span};
+
+const BAD: u8 = 1;
+const QUESTION: u8 = 2;
+
+/// 0 for bytes that may stand in a target. `{`, `|`, `}`, `^`, `\` and the backtick are not in
+/// the URI grammar, but browsers send them in queries; they cannot be mistaken for a delimiter.
+static CLASS: [u8; 256] = {
+    let mut table = [BAD; 256];
+    let mut byte = 0x21;
+    while byte < 0x7f {
+        table[byte] = 0;
+        byte += 1;
+    }
+    table[b'"' as usize] = BAD;
+    table[b'#' as usize] = BAD;
+    table[b'<' as usize] = BAD;
+    table[b'>' as usize] = BAD;
+    table[b'?' as usize] = QUESTION;
+    table
+};
+
+/// Checks the target against the method and sets path and query. Gives the authority that an
+/// absolute target or `CONNECT` names.
+#[inline]
+pub(crate) fn check(head: &mut Head) -> Result<Option<Span>, Reject> {
+    let whole = head.target;
+    let text = head.bytes(whole);
+    let classes = classes_in(text, &CLASS);
+    if classes & BAD != 0 {
+        return Err(BAD_REQUEST);
+    }
+    let mut query_at = None;
+    if classes & QUESTION != 0 {
+        query_at = text.iter().position(|&byte| byte == b'?');
+    }
+    let path_end = query_at.unwrap_or(text.len());
+    let mut path_at = 0;
+    let mut authority = None;
+    if head.method == Method::CONNECT {
+        // The port is not optional here. A colon inside an IPv6 address has `]` behind it.
+        let mut parts = text.rsplitn(2, |&byte| byte == b':');
+        let (port, host) = (
+            parts.next().unwrap_or_default(),
+            parts.next().unwrap_or_default(),
+        );
+        if host.is_empty() || port.is_empty() || port.contains(&b']') || !is_host(text) {
+            return Err(BAD_REQUEST);
+        }
+        authority = Some(whole);
+    } else if text[0] != b'/' && !(text == b"*" && head.method == Method::OPTIONS) {
+        let at = authority_at(text)?;
+        let rest = &text[at..path_end];
+        path_at = at
+            + rest
+                .iter()
+                .position(|&byte| byte == b'/')
+                .unwrap_or(rest.len());
+        let named = &text[at..path_at];
+        if named.is_empty() || named[0] == b':' || !is_host(named) {
+            return Err(BAD_REQUEST);
+        }
+        authority = Some(part(whole, at, path_at));
+    }
+    let end = text.len();
+    head.path = part(whole, path_at, path_end);
+    head.query = query_at.map(|at| part(whole, at + 1, end));
+    Ok(authority)
+}
+
+/// Where the authority of an absolute target begins.
+fn authority_at(target: &[u8]) -> Result<usize, Reject> {
+    for scheme in [&b"http://"[..], b"https://"] {
+        if target
+            .get(..scheme.len())
+            .is_some_and(|begin| begin.eq_ignore_ascii_case(scheme))
+        {
+            return Ok(scheme.len());
+        }
+    }
+    Err(BAD_REQUEST)
+}
+
+fn part(whole: Span, from: usize, to: usize) -> Span {
+    Span {
+        at: whole.at + from as u32,
+        len: (to - from) as u32,
+    }
+}

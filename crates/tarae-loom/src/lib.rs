@@ -1,0 +1,41 @@
+//! Model checking of Tarae's lock-free protocols: the runtime's own files, compiled over `loom`'s
+//! atomics, run through every interleaving that the memory model allows.
+//!
+//! Nothing but tests lives here. `../../tarae/src/sched/*.rs` are included as they are; they may
+//! name primitives only through `crate::atomics`.
+
+#![allow(dead_code)]
+
+mod atomics {
+    //! The twin of `tarae`'s module of this name.
+    pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
+
+    /// `loom`'s cell, with the one access function that the protocols use.
+    #[derive(Debug)]
+    pub(crate) struct UnsafeCell<T>(loom::cell::UnsafeCell<T>);
+
+    impl<T> UnsafeCell<T> {
+        pub(crate) fn new(value: T) -> UnsafeCell<T> {
+            UnsafeCell(loom::cell::UnsafeCell::new(value))
+        }
+
+        pub(crate) fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
+            self.0.with_mut(f)
+        }
+    }
+}
+
+#[allow(unsafe_code)]
+#[path = "../../tarae/src/sched/inbox.rs"]
+mod inbox;
+#[allow(unsafe_code)]
+#[path = "../../tarae/src/sched/join.rs"]
+mod join;
+#[path = "../../tarae/src/sched/park.rs"]
+mod park;
+#[path = "../../tarae/src/sched/ring.rs"]
+mod ring;
+
+#[cfg(test)]
+#[allow(unsafe_code)]
+mod models;

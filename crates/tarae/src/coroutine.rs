@@ -1,0 +1,153 @@
+//! Step 4, the bare thing: a function that can stop in the middle and go on later.
+//!
+//! Public for whoever wants to schedule by hand; the runtime's own coroutines are built on the same
+//! switch (`corosensei`) and the same stacks, but live in `sched`. Nothing here knows of workers,
+//! sockets or time.
+
+use std::fmt;
+use std::io;
+
+use corosensei::CoroutineResult;
+
+use crate::stack::{self, Class, Stack};
+
+/// A function that pauses itself, remembers where it was, and is resumed by its owner.
+///
+/// `Y` is what it hands out at each pause, `R` what it returns. It runs on a stack of its own
+/// (256 KiB, of which only touched pages cost memory) on whichever call to
+/// [`resume`](Coroutine::resume) it is in, on that caller's thread: there is no other thread and no
+/// scheduler. The coroutines of [`tarae::spawn`](crate::spawn) are this, plus a scheduler that
+/// knows what each of them waits for.
+///
+/// A coroutine never changes its thread (`!Send`), since its frames may hold anything:
+///
+/// ```compile_fail
+/// fn send<T: Send>(_: T) {}
+/// send(tarae::Coroutine::<(), ()>::new(|_| ()));
+/// ```
+///
+/// # Examples
+///
+/// ```
+/// use tarae::{Coroutine, Resumed};
+///
+/// let mut squares = Coroutine::new(|y| {
+///     for n in 1..=3 {
+///         y.pause(n * n);
+///     }
+///     "done"
+/// });
+/// assert_eq!(squares.resume(), Resumed::Paused(1));
+/// assert_eq!(squares.resume(), Resumed::Paused(4));
+/// assert_eq!(squares.resume(), Resumed::Paused(9));
+/// assert_eq!(squares.resume(), Resumed::Finished("done"));
+/// assert!(squares.is_finished());
+/// ```
+///
+/// # Dropping
+///
+/// Dropping a paused coroutine unwinds its stack, so that what lives there is dropped: the pause it
+/// is in throws, and every further pause throws again until the function has returned. Where panics
+/// abort (`panic = "abort"`) the stack is leaked instead.
+pub struct Coroutine<Y = (), R = ()> {
+    inner: Option<corosensei::Coroutine<(), Y, R, Stack>>,
+}
+
+/// What a [`Coroutine`] did when it was resumed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Resumed<Y, R> {
+    /// It paused and handed this out; it can be resumed.
+    Paused(Y),
+    /// It returned this; it cannot be resumed again.
+    Finished(R),
+}
+
+/// The handle by which a [`Coroutine`] pauses itself.
+#[repr(transparent)]
+pub struct Yielder<Y> {
+    inner: corosensei::Yielder<(), Y>,
+}
+
+impl<Y: 'static, R: 'static> Coroutine<Y, R> {
+    /// Makes a coroutine that will run `f` from its first [`resume`](Coroutine::resume) on.
+    ///
+    /// # Panics
+    ///
+    /// When no stack can be had (address space or mappings used up); [`try_new`](Self::try_new)
+    /// returns the error instead.
+    pub fn new(f: impl FnOnce(&Yielder<Y>) -> R + 'static) -> Coroutine<Y, R> {
+        Coroutine::try_new(f).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// As [`new`](Self::new), with the error of a stack that cannot be had.
+    ///
+    /// # Errors
+    ///
+    /// When the address space or the number of mappings of the process is used up.
+    pub fn try_new(f: impl FnOnce(&Yielder<Y>) -> R + 'static) -> io::Result<Coroutine<Y, R>> {
+        let stack = Class::of(stack::DEFAULT_BYTES).take()?;
+        let inner = corosensei::Coroutine::with_stack(stack, move |yielder, ()| {
+            // SAFETY: `Yielder` is a transparent wrapper.
+            f(unsafe { &*std::ptr::from_ref(yielder).cast::<Yielder<Y>>() })
+        });
+        Ok(Coroutine { inner: Some(inner) })
+    }
+
+    /// Runs the coroutine until it pauses or returns.
+    ///
+    /// # Panics
+    ///
+    /// When it has finished already. A panic inside the coroutine goes on in the caller, and the
+    /// coroutine is finished.
+    pub fn resume(&mut self) -> Resumed<Y, R> {
+        let inner = self
+            .inner
+            .as_mut()
+            .expect("a finished coroutine was resumed");
+        assert!(!inner.done(), "a finished coroutine was resumed");
+        match inner.resume(()) {
+            CoroutineResult::Yield(value) => Resumed::Paused(value),
+            CoroutineResult::Return(value) => Resumed::Finished(value),
+        }
+    }
+
+    /// Whether the function has returned (or panicked).
+    pub fn is_finished(&self) -> bool {
+        self.inner.as_ref().is_none_or(corosensei::Coroutine::done)
+    }
+}
+
+impl<Y> Yielder<Y> {
+    /// Stops here, hands `value` to the caller of [`Coroutine::resume`], and goes on when resumed
+    /// again.
+    pub fn pause(&self, value: Y) {
+        self.inner.suspend(value);
+    }
+}
+
+impl<Y, R> Drop for Coroutine<Y, R> {
+    fn drop(&mut self) {
+        let Some(inner) = self.inner.take() else {
+            return;
+        };
+        let paused = inner.started() && !inner.done();
+        if paused && cfg!(panic = "abort") {
+            // The frames cannot be unwound, so their stack must never be used again.
+            std::mem::forget(inner);
+        }
+    }
+}
+
+impl<Y: 'static, R: 'static> fmt::Debug for Coroutine<Y, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Coroutine")
+            .field("finished", &self.is_finished())
+            .finish()
+    }
+}
+
+impl<Y> fmt::Debug for Yielder<Y> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Yielder")
+    }
+}

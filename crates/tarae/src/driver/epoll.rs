@@ -1,0 +1,446 @@
+//! The epoll backend of the driver seam (see `driver` for the contract).
+//!
+//! One per worker, used on its thread only; other threads reach it through the worker's inbox and
+//! the notification descriptor. Edge-triggered: a registration is made once, at a socket's first
+//! `EAGAIN`, and lives until the socket is dropped or given away.
+//!
+//! Invariants: a token names a slot *and its generation*, so an event harvested before its slot was
+//! released is ignored. `readable`/`writable` of a slot are true whenever trying might succeed;
+//! they become false only by the rules of the seam. A wait is linked into at most one slot list and
+//! holds at most one timer.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::slab::{NONE, Slab};
+use super::source::{Registration, Source};
+use super::timers::{Tick, TimerKey, Timers};
+use super::{Direction, Driver, Home, Operation, Place, Step, WaitKey, Wake, Woken};
+use crate::sys::{self, EpollEvent};
+
+const IN: u32 = (libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLPRI | libc::EPOLLET) as u32;
+const OUT: u32 = libc::EPOLLOUT as u32;
+const BROKEN: u32 = (libc::EPOLLHUP | libc::EPOLLERR) as u32;
+const WAKES_READERS: u32 = (libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLPRI) as u32 | BROKEN;
+const WAKES_WRITERS: u32 = OUT | BROKEN;
+/// After one of these a short read proves nothing any more.
+const ENDS_SHORT_READS: u32 = (libc::EPOLLRDHUP | libc::EPOLLPRI) as u32 | BROKEN;
+
+/// The token of the notification descriptor.
+const NOTIFICATION: u64 = u64::MAX;
+const EVENTS: usize = 512;
+
+pub(crate) struct Epoll<W> {
+    epoll: Arc<OwnedFd>,
+    /// This worker's number, unique in the process.
+    worker: u32,
+    home: &'static dyn Home,
+    events: Box<[EpollEvent]>,
+    slots: Vec<Slot>,
+    free_slot: u32,
+    waits: Slab<Wait<W>>,
+    /// Lists to hand out at the next wait: a waiter came when the source was known to be ready.
+    ready: Vec<Place>,
+    timers: Timers<WaitKey>,
+    /// Tick 0.
+    base: Instant,
+    now: Instant,
+}
+
+/// A registration as its worker sees it.
+struct Slot {
+    generation: u32,
+    fd: RawFd,
+    used: bool,
+    readable: bool,
+    writable: bool,
+    /// EPOLLOUT was asked for: at the first wait for it, since every socket begins writable.
+    watches_out: bool,
+    /// A short read means "not readable" (the source is a TCP stream and nothing odd was seen).
+    short_reads: bool,
+    /// First wait of each direction's list; of a free slot, `[0]` links the next free one.
+    heads: [u32; 2],
+}
+
+struct Wait<W> {
+    waiter: W,
+    slot: u32,
+    direction: Direction,
+    prev: u32,
+    next: u32,
+    timer: Option<TimerKey>,
+}
+
+impl<W> Epoll<W> {
+    /// A driver that `notification` (an eventfd, never read) wakes.
+    pub(crate) fn new(
+        worker: u32,
+        notification: RawFd,
+        home: &'static dyn Home,
+    ) -> io::Result<Epoll<W>> {
+        let epoll = sys::epoll_create()?;
+        let events = (libc::EPOLLIN | libc::EPOLLET) as u32;
+        let raw = epoll.as_raw_fd();
+        sys::epoll_ctl(raw, libc::EPOLL_CTL_ADD, notification, events, NOTIFICATION)?;
+        let now = Instant::now();
+        Ok(Epoll {
+            epoll: Arc::new(epoll),
+            worker,
+            home,
+            events: vec![EpollEvent { events: 0, u64: 0 }; EVENTS].into_boxed_slice(),
+            slots: Vec::new(),
+            free_slot: NONE,
+            waits: Slab::new(),
+            ready: Vec::new(),
+            timers: Timers::new(),
+            base: now,
+            now,
+        })
+    }
+
+    /// Waits in progress.
+    pub(crate) fn waits(&self) -> impl Iterator<Item = (WaitKey, &W)> {
+        self.waits.iter().map(|(key, wait)| (key, &wait.waiter))
+    }
+
+    /// Whether `source` is known to have nothing to give in `direction`: trying would be wasted.
+    pub(crate) fn is_blocked(&self, source: &Source, direction: Direction) -> bool {
+        source.slot_on(self.worker).is_some_and(|slot| {
+            let slot = &self.slots[slot as usize];
+            match direction {
+                Direction::Read => !slot.readable,
+                Direction::Write => slot.watches_out && !slot.writable,
+            }
+        })
+    }
+
+    fn add(&mut self, source: &Source, direction: Direction) -> io::Result<u32> {
+        let index = match self.free_slot {
+            NONE => self.slots.len() as u32,
+            free => free,
+        };
+        let generation = self
+            .slots
+            .get(index as usize)
+            .map_or(0, |slot| slot.generation);
+        let watches_out = direction == Direction::Write;
+        let events = if watches_out { IN | OUT } else { IN };
+        let fd = source.raw();
+        let epoll = self.epoll.as_raw_fd();
+        sys::epoll_ctl(
+            epoll,
+            libc::EPOLL_CTL_ADD,
+            fd,
+            events,
+            token(index, generation),
+        )?;
+        let slot = Slot {
+            generation,
+            fd,
+            used: true,
+            // The kernel reports what is ready at registration as a first edge.
+            readable: false,
+            writable: false,
+            watches_out,
+            short_reads: source.is_stream(),
+            heads: [NONE; 2],
+        };
+        if self.free_slot == NONE {
+            self.slots.push(slot);
+        } else {
+            self.free_slot = self.slots[index as usize].heads[0];
+            self.slots[index as usize] = slot;
+        }
+        source.registered(Registration {
+            worker: self.worker,
+            slot: index,
+            generation,
+            epoll: Arc::clone(&self.epoll),
+            home: self.home,
+        });
+        Ok(index)
+    }
+
+    /// Frees a slot whose source is gone from this epoll; whoever still waits is cancelled.
+    pub(crate) fn release(&mut self, index: u32, generation: u32, woken: &mut Vec<Woken<W>>) {
+        let Some(slot) = self.slots.get_mut(index as usize) else {
+            return;
+        };
+        if !slot.used || slot.generation != generation {
+            return;
+        }
+        slot.used = false;
+        slot.generation = slot.generation.wrapping_add(1);
+        for direction in [Direction::Read, Direction::Write] {
+            self.wake_list(index, direction, Wake::Cancelled, woken);
+        }
+        self.slots[index as usize].heads = [self.free_slot, NONE];
+        self.free_slot = index;
+    }
+
+    /// Whoever waits at `place`.
+    pub(crate) fn waiters_at(&self, place: Place) -> impl Iterator<Item = &W> {
+        let head = self.slots[place.slot as usize].heads[place.direction as usize];
+        std::iter::successors(self.waits.get(head), |wait| self.waits.get(wait.next))
+            .map(|wait| &wait.waiter)
+    }
+
+    /// Whether there is something to be had at `place`, as far as is known.
+    pub(crate) fn is_ready(&self, place: Place) -> bool {
+        let slot = &self.slots[place.slot as usize];
+        match place.direction {
+            Direction::Read => slot.readable,
+            Direction::Write => slot.writable,
+        }
+    }
+
+    fn link(
+        &mut self,
+        slot: u32,
+        direction: Direction,
+        waiter: W,
+        deadline: Option<Instant>,
+    ) -> WaitKey {
+        let head = match slot {
+            NONE => NONE,
+            slot => self.slots[slot as usize].heads[direction as usize],
+        };
+        let wait = Wait {
+            waiter,
+            slot,
+            direction,
+            prev: NONE,
+            next: head,
+            timer: None,
+        };
+        let key = self.waits.insert(wait);
+        if let Some(next) = self.waits.get_mut(head) {
+            next.prev = key;
+        }
+        if slot != NONE {
+            self.slots[slot as usize].heads[direction as usize] = key;
+        }
+        if let Some(deadline) = deadline {
+            let timer = self.timers.insert(self.tick_after(deadline), key);
+            self.waits.get_mut(key).expect("just inserted").timer = Some(timer);
+        }
+        key
+    }
+
+    /// Takes a wait out of its list, its timer and the slab.
+    fn unlink(&mut self, key: WaitKey) -> Wait<W> {
+        let wait = self.waits.remove(key);
+        if let Some(next) = self.waits.get_mut(wait.next) {
+            next.prev = wait.prev;
+        }
+        if let Some(prev) = self.waits.get_mut(wait.prev) {
+            prev.next = wait.next;
+        } else if wait.slot != NONE {
+            self.slots[wait.slot as usize].heads[wait.direction as usize] = wait.next;
+        }
+        if let Some(timer) = wait.timer {
+            self.timers.remove(timer);
+        }
+        wait
+    }
+
+    fn wake_list(
+        &mut self,
+        slot: u32,
+        direction: Direction,
+        wake: Wake,
+        woken: &mut Vec<Woken<W>>,
+    ) {
+        let generation = self.slots[slot as usize].generation;
+        loop {
+            let key = self.slots[slot as usize].heads[direction as usize];
+            if key == NONE {
+                return;
+            }
+            let waiter = self.unlink(key).waiter;
+            let place = Some(Place {
+                slot,
+                generation,
+                direction,
+            });
+            woken.push(Woken {
+                waiter,
+                wake,
+                place,
+            });
+        }
+    }
+
+    fn dispatch(&mut self, event: EpollEvent, woken: &mut Vec<Woken<W>>) {
+        let (token, events) = (event.u64, event.events);
+        if token == NOTIFICATION {
+            return;
+        }
+        let (index, generation) = (token as u32, (token >> 32) as u32);
+        let slot = &mut self.slots[index as usize];
+        if !slot.used || slot.generation != generation {
+            return;
+        }
+        if events & ENDS_SHORT_READS != 0 {
+            slot.short_reads = false;
+        }
+        if events & WAKES_READERS != 0 {
+            slot.readable = true;
+            self.wake_list(index, Direction::Read, Wake::Ready, woken);
+        }
+        if events & WAKES_WRITERS != 0 {
+            self.slots[index as usize].writable = true;
+            self.wake_list(index, Direction::Write, Wake::Ready, woken);
+        }
+    }
+
+    /// The first tick at which `time` has passed: deadlines are never early.
+    fn tick_after(&self, time: Instant) -> Tick {
+        let since = time.saturating_duration_since(self.base);
+        since
+            .as_nanos()
+            .div_ceil(1_000_000)
+            .try_into()
+            .unwrap_or(Tick::MAX / 2)
+    }
+
+    fn timeout_ms(&self, bound: Option<Instant>) -> i32 {
+        let due = self
+            .timers
+            .next()
+            .map(|tick| self.base + Duration::from_millis(tick));
+        let until = match (bound, due) {
+            (Some(bound), Some(due)) => bound.min(due),
+            (Some(one), None) | (None, Some(one)) => one,
+            (None, None) => return -1,
+        };
+        if until <= self.now {
+            return 0;
+        }
+        let nanos = until.saturating_duration_since(Instant::now()).as_nanos();
+        nanos.div_ceil(1_000_000).try_into().unwrap_or(i32::MAX)
+    }
+}
+
+impl<W> Driver for Epoll<W> {
+    type Waiter = W;
+
+    fn register(&mut self, source: &Source, direction: Direction) -> io::Result<Place> {
+        let index = match source.slot_on(self.worker) {
+            Some(index) => index,
+            None => self.add(source, direction)?,
+        };
+        let slot = &mut self.slots[index as usize];
+        if direction == Direction::Write && !slot.watches_out {
+            let token = token(index, slot.generation);
+            let epoll = self.epoll.as_raw_fd();
+            // Modifying reports what is ready now as a new edge: nothing is missed in between.
+            sys::epoll_ctl(epoll, libc::EPOLL_CTL_MOD, slot.fd, IN | OUT, token)?;
+            slot.watches_out = true;
+        }
+        Ok(Place {
+            slot: index,
+            generation: slot.generation,
+            direction,
+        })
+    }
+
+    fn poll_ready(
+        &mut self,
+        place: Place,
+        waiter: W,
+        deadline: Option<Instant>,
+    ) -> Result<WaitKey, W> {
+        match self.slots.get(place.slot as usize) {
+            Some(slot) if slot.used && slot.generation == place.generation => {}
+            _ => return Err(waiter),
+        }
+        if self.is_ready(place) {
+            // There will be no further edge for what is there already.
+            self.ready.push(place);
+        }
+        Ok(self.link(place.slot, place.direction, waiter, deadline))
+    }
+
+    fn sleep(&mut self, waiter: W, deadline: Instant) -> WaitKey {
+        self.link(NONE, Direction::Read, waiter, Some(deadline))
+    }
+
+    fn cancel(&mut self, wait: WaitKey) -> W {
+        self.unlink(wait).waiter
+    }
+
+    fn wait(&mut self, bound: Option<Instant>, woken: &mut Vec<Woken<W>>) -> io::Result<()> {
+        let timeout = if self.ready.is_empty() {
+            self.timeout_ms(bound)
+        } else {
+            0
+        };
+        while let Some(place) = self.ready.pop() {
+            let slot = &self.slots[place.slot as usize];
+            if slot.used && slot.generation == place.generation {
+                self.wake_list(place.slot, place.direction, Wake::Ready, woken);
+            }
+        }
+        let mut events = std::mem::take(&mut self.events);
+        let count = sys::epoll_wait(self.epoll.as_raw_fd(), &mut events, timeout);
+        self.now = Instant::now();
+        if let Ok(count) = count {
+            for event in &events[..count] {
+                self.dispatch(*event, woken);
+            }
+        }
+        self.events = events;
+        if !self.timers.is_empty() {
+            let elapsed = self.now.saturating_duration_since(self.base).as_millis() as Tick;
+            let mut due = Vec::new();
+            self.timers.advance(elapsed, |key| due.push(key));
+            for key in due {
+                self.waits
+                    .get_mut(key)
+                    .expect("a timer's wait exists")
+                    .timer = None;
+                let waiter = self.unlink(key).waiter;
+                woken.push(Woken {
+                    waiter,
+                    wake: Wake::TimedOut,
+                    place: None,
+                });
+            }
+        }
+        count.map(drop)
+    }
+
+    fn now(&self) -> Instant {
+        self.now
+    }
+
+    unsafe fn step<O: Operation>(&mut self, source: &Source, operation: &mut O) -> Step<O::Output> {
+        let result = operation.attempt(source);
+        let (blocked, short) = match &result {
+            Ok(output) => (false, operation.is_short(output)),
+            Err(error) => (error.kind() == io::ErrorKind::WouldBlock, false),
+        };
+        if (blocked || short)
+            && let Some(index) = source.slot_on(self.worker)
+        {
+            let slot = &mut self.slots[index as usize];
+            match O::DIRECTION {
+                Direction::Read => slot.readable &= short && !slot.short_reads,
+                Direction::Write => slot.writable = false,
+            }
+        }
+        if blocked {
+            Step::NotReady
+        } else {
+            Step::Done(result)
+        }
+    }
+}
+
+fn token(slot: u32, generation: u32) -> u64 {
+    // Generations wrap before they could make a slot's token that of the notification.
+    u64::from(slot) | u64::from(generation) << 32
+}

@@ -1,0 +1,143 @@
+//! The driver seam: step 2, the one place where a worker meets the kernel.
+//!
+//! Called by `sched::worker` (waiting) and `driver::source` (operations of sockets). It knows
+//! sockets, deadlines and whom to wake; it never runs a coroutine, a callback or a `Waker` itself:
+//! it hands out `(Waiter, Wake)` pairs and the worker acts on them.
+//!
+//! # The contract of a backend
+//!
+//! | operation | what it does |
+//! | --- | --- |
+//! | `register` | has edges of a source reported from now on |
+//! | `poll_ready` | leaves a waiter until the source is ready in one direction, or a deadline passes |
+//! | `sleep` | leaves a waiter until a deadline passes |
+//! | `step` | tries an operation (`operation`: recv, send, accept, connect…): `Done` or `NotReady` |
+//! | `cancel` | takes a waiter back; afterwards it is never handed out |
+//! | `wait` | sleeps until something is ready, due, or notified; hands out the waiters |
+//! | `notify` | a write to the notification descriptor, from any thread, ends a `wait` |
+//!
+//! * A waiter is handed out exactly once, or taken back by `cancel`; never both.
+//! * Waiters of one direction of a source form a list; one edge hands out all of them.
+//! * A step borrows its buffer only for the call in a backend that executes it at once, as epoll
+//!   does. A completion backend keeps it until the step is `Done` *even when cancelled*, so `step`
+//!   is `unsafe`: the caller keeps the buffer alive and unmoved until `Done`.
+//! * Handles are per worker. Nothing here is shared but the notification descriptor.
+//!
+//! # Edge-triggered readiness
+//!
+//! `NotReady` is only ever concluded from `EAGAIN` — or from a short read of a TCP stream by its
+//! registration's owner, after a non-empty, non-peek read, with no RDHUP, HUP, ERR or PRI ever seen
+//! on that registration. Unix sockets stop short at ancillary data, datagrams and peeks are always
+//! short, and out-of-band data splits a stream, all without a new edge.
+
+pub(crate) mod epoll;
+pub(crate) mod operation;
+pub(crate) mod slab;
+pub(crate) mod source;
+pub(crate) mod timers;
+
+use std::io;
+use std::time::Instant;
+
+pub(crate) use epoll::Epoll;
+pub(crate) use source::Source;
+
+/// Why a wait ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Wake {
+    /// What was waited for is there (or may be: look again).
+    Ready,
+    /// The deadline passed first.
+    TimedOut,
+    /// The one who waits was cancelled, for instance because the runtime shuts down.
+    Cancelled,
+}
+
+/// The direction of a wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Direction {
+    Read = 0,
+    Write = 1,
+}
+
+/// Names a wait until its waiter is handed out or taken back.
+pub(crate) type WaitKey = u32;
+
+/// A direction of a registered source, where waiters may be left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+    pub(crate) direction: Direction,
+}
+
+/// A waiter handed out by `wait`; `place` says where it waited, if for a source.
+pub(crate) struct Woken<W> {
+    pub(crate) waiter: W,
+    pub(crate) wake: Wake,
+    pub(crate) place: Option<Place>,
+}
+
+/// Where a worker is told that one of its registrations has lost its source.
+pub(crate) trait Home: Sync {
+    /// The registration was taken out of the kernel; its slot can be freed. From any thread.
+    fn release(&self, worker: u32, slot: u32, generation: u32);
+}
+
+/// One step of an operation.
+#[derive(Debug)]
+pub(crate) enum Step<T> {
+    Done(io::Result<T>),
+    NotReady,
+}
+
+/// The seam. See the module's documentation for the contract.
+pub(crate) trait Driver {
+    /// Whom a wait wakes: `sched::Waiter`, which the driver only keeps and hands out.
+    type Waiter;
+
+    /// Sees to it that edges of `source` in `direction` are reported from now on.
+    fn register(&mut self, source: &Source, direction: Direction) -> io::Result<Place>;
+
+    /// Leaves a waiter until the place is ready; gives it back if the source is gone.
+    fn poll_ready(
+        &mut self,
+        place: Place,
+        waiter: Self::Waiter,
+        deadline: Option<Instant>,
+    ) -> Result<WaitKey, Self::Waiter>;
+
+    fn sleep(&mut self, waiter: Self::Waiter, deadline: Instant) -> WaitKey;
+
+    fn cancel(&mut self, wait: WaitKey) -> Self::Waiter;
+
+    /// Waits until `deadline` at most; `None`: without bound. `Some` of a past time only looks.
+    fn wait(
+        &mut self,
+        bound: Option<Instant>,
+        woken: &mut Vec<Woken<Self::Waiter>>,
+    ) -> io::Result<()>;
+
+    /// The present, as of the last `wait`.
+    fn now(&self) -> Instant;
+
+    /// Tries an operation: at once, in a backend of readiness. After `NotReady`, wait and call again
+    /// with the same operation.
+    ///
+    /// # Safety
+    /// The operation's memory stays valid and unmoved until the step is `Done`.
+    unsafe fn step<O: Operation>(&mut self, source: &Source, operation: &mut O) -> Step<O::Output>;
+}
+
+/// A data operation of a source: a system call that does not block.
+pub(crate) trait Operation {
+    type Output;
+    const DIRECTION: Direction;
+
+    fn attempt(&mut self, source: &Source) -> io::Result<Self::Output>;
+
+    /// Whether a successful attempt shows that a TCP stream has nothing more to read.
+    fn is_short(&self, _output: &Self::Output) -> bool {
+        false
+    }
+}

@@ -1,0 +1,119 @@
+//! The data operations of sockets, each one system call that does not block.
+//!
+//! Made by `net` and `signal`, executed by `sched::io` through a driver or on a plain thread.
+//! `MSG_DONTWAIT` rather than the descriptor's own mode decides, so a duplicate that somebody uses
+//! in blocking mode changes nothing here.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+
+use super::{Direction, Operation, Source};
+use crate::sys;
+
+pub(crate) struct Recv<'a>(pub(crate) &'a mut [u8]);
+
+impl Operation for Recv<'_> {
+    type Output = usize;
+    const DIRECTION: Direction = Direction::Read;
+
+    fn attempt(&mut self, source: &Source) -> io::Result<usize> {
+        sys::recv(source.raw(), self.0, libc::MSG_DONTWAIT)
+    }
+
+    fn is_short(&self, &count: &usize) -> bool {
+        count > 0 && count < self.0.len()
+    }
+}
+
+pub(crate) struct Peek<'a>(pub(crate) &'a mut [u8]);
+
+impl Operation for Peek<'_> {
+    type Output = usize;
+    const DIRECTION: Direction = Direction::Read;
+
+    fn attempt(&mut self, source: &Source) -> io::Result<usize> {
+        sys::recv(source.raw(), self.0, libc::MSG_DONTWAIT | libc::MSG_PEEK)
+    }
+}
+
+pub(crate) struct RecvVectored<'a, 'b>(pub(crate) &'a mut [IoSliceMut<'b>]);
+
+impl Operation for RecvVectored<'_, '_> {
+    type Output = usize;
+    const DIRECTION: Direction = Direction::Read;
+
+    fn attempt(&mut self, source: &Source) -> io::Result<usize> {
+        sys::recv_vectored(source.raw(), self.0, libc::MSG_DONTWAIT)
+    }
+
+    // Never taken as short: one call takes at most 1,024 of the slices.
+}
+
+const SEND_FLAGS: libc::c_int = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+
+pub(crate) struct Send<'a>(pub(crate) &'a [u8]);
+
+impl Operation for Send<'_> {
+    type Output = usize;
+    const DIRECTION: Direction = Direction::Write;
+
+    fn attempt(&mut self, source: &Source) -> io::Result<usize> {
+        sys::send(source.raw(), self.0, SEND_FLAGS)
+    }
+}
+
+pub(crate) struct SendVectored<'a, 'b>(pub(crate) &'a [IoSlice<'b>]);
+
+impl Operation for SendVectored<'_, '_> {
+    type Output = usize;
+    const DIRECTION: Direction = Direction::Write;
+
+    fn attempt(&mut self, source: &Source) -> io::Result<usize> {
+        sys::send_vectored(source.raw(), self.0, SEND_FLAGS)
+    }
+}
+
+/// Accepts one connection of a listener in non-blocking mode.
+pub(crate) struct Accept;
+
+impl Operation for Accept {
+    type Output = (OwnedFd, SocketAddr);
+    const DIRECTION: Direction = Direction::Read;
+
+    fn attempt(&mut self, source: &Source) -> io::Result<(OwnedFd, SocketAddr)> {
+        if source.is_mode_shared() {
+            // The call itself might block: look first. (If the other owner takes the connection in
+            // between, it does block, until the next one.)
+            let none = Some(std::time::Duration::ZERO);
+            if sys::poll_wait(source.raw(), libc::POLLIN, none)? == 0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+        }
+        sys::accept(source.raw())
+    }
+}
+
+/// The second half of a connection attempt: whether it has come about.
+pub(crate) struct FinishConnect;
+
+impl Operation for FinishConnect {
+    type Output = ();
+    const DIRECTION: Direction = Direction::Write;
+
+    fn attempt(&mut self, source: &Source) -> io::Result<()> {
+        source.connect_outcome()
+    }
+}
+
+/// Takes an eventfd's counter.
+pub(crate) struct ReadEventfd;
+
+impl Operation for ReadEventfd {
+    type Output = u64;
+    const DIRECTION: Direction = Direction::Read;
+
+    fn attempt(&mut self, source: &Source) -> io::Result<u64> {
+        sys::eventfd_read(source.raw())
+    }
+}

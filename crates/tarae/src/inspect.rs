@@ -1,0 +1,124 @@
+//! What the runtime is doing: plain data, for whoever wants to show it.
+//!
+//! Public. Asks every worker through its inbox and never touches another worker's state.
+
+use std::panic::Location;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::driver::Wake;
+use crate::sched::task::{Status, Task};
+use crate::sched::worker::Worker;
+use crate::sched::{self, Cancel, Unparker};
+
+pub use crate::sched::WaitReason;
+
+/// One coroutine, as it was when its worker answered.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Coroutine {
+    /// Its number within the process.
+    pub id: u64,
+    /// The name it was given.
+    pub name: Option<String>,
+    /// Where it was spawned.
+    pub spawned_at: &'static Location<'static>,
+    /// The worker it is on, counted from 0.
+    pub worker: usize,
+    /// What it does.
+    pub state: State,
+    /// What it waits for.
+    pub waits_for: WaitReason,
+}
+
+/// What a coroutine does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum State {
+    /// It has not begun.
+    Unstarted,
+    /// State put aside by [`park_until_readable`](crate::net::park_until_readable): no stack yet.
+    Idle,
+    /// It runs, or may run.
+    Runnable,
+    /// It waits.
+    Parked,
+}
+
+struct Gathering {
+    found: Vec<Coroutine>,
+    missing: usize,
+}
+
+/// Every coroutine of the runtime that this is called in; empty outside. Waits until all workers
+/// have answered, or `patience` has passed: one that is stuck in a long computation is left out.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use tarae::inspect::{State, coroutines};
+///
+/// tarae::run(|| {
+///     let sleeper = tarae::thread::Builder::new().name("sleeper".into());
+///     sleeper.spawn(|| tarae::time::sleep(Duration::from_secs(60))).unwrap();
+///     tarae::thread::yield_now();
+///     let all = coroutines(Duration::from_secs(1));
+///     assert!(all.iter().any(|c| c.name.as_deref() == Some("sleeper")));
+/// })
+/// .unwrap();
+/// ```
+pub fn coroutines(patience: Duration) -> Vec<Coroutine> {
+    let Some(here) = Worker::current() else {
+        return Vec::new();
+    };
+    let workers = here.runtime_workers();
+    let gathering = Gathering {
+        found: Vec::new(),
+        missing: workers.len(),
+    };
+    let gathering = Arc::new(Mutex::new(gathering));
+    for (index, worker) in workers.iter().enumerate() {
+        let (theirs, asker) = (Arc::clone(&gathering), Unparker::current());
+        let answer = move |worker: &'static Worker| {
+            let mut found = Vec::new();
+            worker.for_each(|task| found.push(describe(task, index)));
+            let mut gathering = theirs.lock().unwrap_or_else(PoisonError::into_inner);
+            gathering.found.append(&mut found);
+            gathering.missing -= 1;
+            asker.unpark();
+        };
+        worker.post(answer);
+    }
+    let deadline = Instant::now().checked_add(patience);
+    loop {
+        {
+            let mut gathering = gathering.lock().unwrap_or_else(PoisonError::into_inner);
+            if gathering.missing == 0 {
+                return std::mem::take(&mut gathering.found);
+            }
+        }
+        if sched::park(WaitReason::Park, deadline, Cancel::Yes) != Wake::Ready {
+            let mut gathering = gathering.lock().unwrap_or_else(PoisonError::into_inner);
+            return std::mem::take(&mut gathering.found);
+        }
+    }
+}
+
+fn describe(task: &Task, worker: usize) -> Coroutine {
+    let (status, waits_for) = task.state();
+    let state = match status {
+        Status::Unstarted if waits_for == WaitReason::None => State::Unstarted,
+        Status::Unstarted => State::Idle,
+        Status::Ready | Status::Running | Status::Finished => State::Runnable,
+        Status::ParkedForToken | Status::ParkedInDriver => State::Parked,
+    };
+    Coroutine {
+        id: task.info.id,
+        name: task.info.name.as_deref().map(str::to_owned),
+        spawned_at: task.info.spawned_at,
+        worker,
+        state,
+        waits_for,
+    }
+}

@@ -1,0 +1,70 @@
+//! Write blocking code, serve like an event loop.
+//!
+//! Tarae (타래, a skein) is a server runtime for Linux. Plain, sequential, `std`-shaped code runs in
+//! *coroutines* with a stack of their own, pinned to worker threads; a call that would block parks
+//! its coroutine and the worker's event loop (epoll) goes on with another. Porting a blocking
+//! program is changing `use std::` to `use tarae::`.
+//!
+//! ```
+//! use std::io::{Read, Write};
+//! use tarae::net::{TcpListener, TcpStream};
+//!
+//! fn main() -> std::io::Result<()> {
+//!     tarae::run(|| {
+//!         let listener = TcpListener::bind("127.0.0.1:0")?;
+//!         let address = listener.local_addr()?;
+//!         tarae::spawn(move || {
+//!             for stream in listener.incoming().flatten() {
+//!                 tarae::spawn(move || (&stream).write_all(b"hello\n"));
+//!             }
+//!         });
+//!         let mut answer = String::new();
+//!         TcpStream::connect(address)?.read_to_string(&mut answer)?;
+//!         assert_eq!(answer, "hello\n");
+//!         Ok(())
+//!     })?
+//! }
+//! ```
+//!
+//! * **Works anywhere.** A call that must wait parks the coroutine when made in one, and blocks the
+//!   thread when made on a plain thread.
+//! * **Pinned.** A started coroutine never changes its thread: its locals need not be `Send`,
+//!   thread-locals keep their address.
+//! * **Contained.** A panic ends its coroutine, nothing else.
+//! * **Cancellation is an error**: calls report it ([`Cancelled`]); nothing is dropped behind your
+//!   back and nothing that succeeded is lost.
+
+#[cfg(not(all(
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+)))]
+compile_error!(
+    "tarae runs on Linux on x86_64 and aarch64 only; elsewhere use its Dockerfile or a Linux VM"
+);
+
+mod atomics;
+#[allow(unsafe_code)]
+mod coroutine;
+#[allow(unsafe_code)]
+mod driver;
+mod future;
+pub mod inspect;
+pub mod net;
+#[allow(unsafe_code)]
+mod sched;
+pub mod signal;
+#[allow(unsafe_code)]
+mod stack;
+pub mod sync;
+#[allow(unsafe_code)]
+mod sys;
+pub mod thread;
+pub mod time;
+
+pub use coroutine::{Coroutine, Resumed, Yielder};
+pub use driver::Wake;
+pub use future::block_on;
+pub use sched::io::Cancelled;
+pub use sched::runtime::{Builder, RunError, Switch, run};
+pub use tarae_macros::{main, test};
+pub use thread::{current, spawn, spawn_local, yield_now};

@@ -1,0 +1,202 @@
+//! `TcpListener`: std's surface over `Socket`.
+
+use std::fmt;
+use std::io;
+use std::iter::FusedIterator;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+
+use super::socket::{Socket, conversions, try_each};
+use super::{AsSocket, BorrowedSocket, TcpStream};
+use crate::driver::operation::Accept;
+use crate::sched::io::Cancelled;
+use crate::sched::worker::Worker;
+use crate::sys;
+
+/// Connections waiting to be accepted; the kernel caps it at `net.core.somaxconn`.
+const BACKLOG: libc::c_int = 4096;
+
+/// A TCP socket that listens: [`std::net::TcpListener`], whose every call parks the coroutine in
+/// place of blocking the thread.
+///
+/// # Examples
+///
+/// An echo server:
+///
+/// ```no_run
+/// use tarae::net::TcpListener;
+///
+/// fn main() -> std::io::Result<()> {
+///     tarae::run(|| {
+///         for stream in TcpListener::bind("127.0.0.1:7007")?.incoming() {
+///             let stream = stream?;
+///             tarae::spawn(move || std::io::copy(&mut &stream, &mut &stream));
+///         }
+///         Ok(())
+///     })?
+/// }
+/// ```
+pub struct TcpListener {
+    socket: Socket,
+}
+
+conversions!(TcpListener, std::net::TcpListener, stream: false);
+
+impl TcpListener {
+    /// Listens on the first of `addresses` that can be bound; port 0 asks for a free one. The
+    /// address may be reused at once after a restart (`SO_REUSEADDR`), as with std.
+    ///
+    /// A *name* is resolved on the calling thread, which waits meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// That of the last address tried.
+    pub fn bind(addresses: impl ToSocketAddrs) -> io::Result<TcpListener> {
+        try_each(addresses, |address| {
+            let fd = sys::stream_socket(address)?;
+            let raw = fd.as_raw_fd();
+            sys::set_option(raw, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
+            sys::bind(raw, address)?;
+            sys::listen(raw, BACKLOG)?;
+            Ok(TcpListener {
+                socket: Socket::new(fd, false),
+            })
+        })
+    }
+
+    /// Waits for a connection and gives it with its peer's address. The next coroutine that the
+    /// caller spawns counts as this connection's (see [`spawn`](crate::spawn)).
+    ///
+    /// # Errors
+    ///
+    /// Those of `accept(2)`: when the process is out of descriptors (`EMFILE`) the connection stays
+    /// in the queue and a later call gets it. `WouldBlock` in non-blocking mode; an error that
+    /// [`Cancelled::is`] recognises when cancelled.
+    pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let (fd, address) = self.socket.perform(Accept)?;
+        if let Some(worker) = Worker::current() {
+            worker.note_accept();
+        }
+        Ok((TcpStream::accepted(fd), address))
+    }
+
+    /// Connections as they come: [`accept`](TcpListener::accept) again and again. Unlike std's, the
+    /// iterator ends when the coroutine is cancelled.
+    pub fn incoming(&self) -> Incoming<'_> {
+        Incoming { listener: self }
+    }
+
+    /// As [`incoming`](TcpListener::incoming), owning the listener.
+    pub fn into_incoming(self) -> IntoIncoming {
+        IntoIncoming { listener: self }
+    }
+
+    /// The address it listens on.
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockname(2)`.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        sys::local_addr(self.socket.raw())
+    }
+
+    /// Another handle of the same socket. It costs no descriptor; options are shared, the blocking
+    /// mode is each handle's own.
+    ///
+    /// # Errors
+    ///
+    /// None now; the signature is std's.
+    pub fn try_clone(&self) -> io::Result<TcpListener> {
+        Ok(TcpListener {
+            socket: self.socket.try_clone(),
+        })
+    }
+
+    /// Whether calls on this handle return `WouldBlock` in place of waiting.
+    ///
+    /// # Errors
+    ///
+    /// None; the signature is std's.
+    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        self.socket.set_nonblocking(nonblocking);
+        Ok(())
+    }
+
+    /// Sets the time to live of outgoing packets, in hops.
+    ///
+    /// # Errors
+    ///
+    /// Those of `setsockopt(2)`.
+    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
+        self.socket.set_ttl(ttl)
+    }
+
+    /// The time to live of outgoing packets, in hops.
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockopt(2)`.
+    pub fn ttl(&self) -> io::Result<u32> {
+        self.socket.ttl()
+    }
+
+    /// Takes the socket's pending error, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockopt(2)`.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        self.socket.take_error()
+    }
+}
+
+impl fmt::Debug for TcpListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("TcpListener");
+        if let Ok(address) = self.local_addr() {
+            debug.field("addr", &address);
+        }
+        debug.field("fd", &self.socket.raw()).finish()
+    }
+}
+
+/// See [`TcpListener::incoming`].
+#[derive(Debug)]
+#[must_use = "an iterator does nothing until it is asked"]
+pub struct Incoming<'a> {
+    listener: &'a TcpListener,
+}
+
+/// See [`TcpListener::into_incoming`].
+#[derive(Debug)]
+#[must_use = "an iterator does nothing until it is asked"]
+pub struct IntoIncoming {
+    listener: TcpListener,
+}
+
+fn next(listener: &TcpListener) -> Option<io::Result<TcpStream>> {
+    match listener.accept() {
+        Err(error) if Cancelled::is(&error) => None,
+        result => Some(result.map(|(stream, _)| stream)),
+    }
+}
+
+impl Iterator for Incoming<'_> {
+    type Item = io::Result<TcpStream>;
+
+    fn next(&mut self) -> Option<io::Result<TcpStream>> {
+        next(self.listener)
+    }
+}
+
+impl Iterator for IntoIncoming {
+    type Item = io::Result<TcpStream>;
+
+    fn next(&mut self) -> Option<io::Result<TcpStream>> {
+        next(&self.listener)
+    }
+}
+
+// A cancelled coroutine stays cancelled.
+impl FusedIterator for Incoming<'_> {}
+impl FusedIterator for IntoIncoming {}

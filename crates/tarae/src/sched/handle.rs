@@ -1,0 +1,181 @@
+//! `JoinHandle`: the typed end of a spawned coroutine.
+//!
+//! Made by `thread::spawn` and its kin. It never keeps a coroutine from running: dropping it
+//! detaches.
+
+use std::any::Any;
+use std::fmt;
+use std::marker::PhantomData;
+
+use super::task::{Blueprint, Failure, TaskRef};
+use super::{Cancel, Unparker, WaitReason};
+use crate::driver::Wake;
+
+/// Waits for a coroutine's end and gives its value, as [`std::thread::JoinHandle`] does.
+///
+/// Dropping the handle detaches the coroutine: it goes on.
+///
+/// # Examples
+///
+/// ```
+/// let sum = tarae::run(|| {
+///     let parts: Vec<_> = (1..=3).map(|n| tarae::spawn(move || n * 10)).collect();
+///     parts.into_iter().map(|part| part.join().unwrap()).sum::<i32>()
+/// })
+/// .unwrap();
+/// assert_eq!(sum, 60);
+/// ```
+pub struct JoinHandle<T> {
+    task: TaskRef,
+    /// The result was moved out, or is not ours to drop any more.
+    done: bool,
+    result: PhantomData<T>,
+}
+
+impl<T> JoinHandle<T> {
+    /// Makes a task and its handle.
+    ///
+    /// # Safety
+    /// As for `TaskRef::new`.
+    pub(crate) unsafe fn new<F: FnOnce(Wake) -> T>(
+        blueprint: Blueprint<F>,
+    ) -> (TaskRef, JoinHandle<T>) {
+        // SAFETY: the caller's promise.
+        let task = unsafe { TaskRef::new::<F, T>(blueprint) };
+        let handle = JoinHandle {
+            task: task.clone(),
+            done: false,
+            result: PhantomData,
+        };
+        (task, handle)
+    }
+
+    /// Waits for the end: parks the coroutine that calls it, blocks a plain thread.
+    ///
+    /// # Errors
+    ///
+    /// [`JoinError::is_panic`] when the coroutine panicked, [`JoinError::is_cancelled`] when it
+    /// never ran because the runtime ended, or when the wait itself was cancelled.
+    ///
+    /// # Panics
+    ///
+    /// When a coroutine joins itself.
+    pub fn join(mut self) -> Result<T, JoinError> {
+        if let Unparker::Coroutine(task) = Unparker::current() {
+            assert!(
+                task.as_ptr() != self.task.as_ptr(),
+                "a coroutine cannot join itself"
+            );
+        }
+        let reason = WaitReason::Join(self.task.info.id);
+        // SAFETY: `self` is the one joiner, and it has not registered yet.
+        let registered = unsafe { self.task.join.register(Unparker::current()) };
+        while registered && !self.task.join.is_done() {
+            if super::park(reason, None, Cancel::Yes) != Wake::Cancelled {
+                continue;
+            }
+            // SAFETY: registered above.
+            if unsafe { self.task.join.withdraw() } {
+                return Err(JoinError {
+                    kind: Kind::WaitCancelled,
+                });
+            }
+        }
+        self.done = true;
+        // SAFETY: done, by the joiner, once; `T` is what the task was made with.
+        unsafe { self.task.take_result::<T>() }.map_err(|failure| JoinError {
+            kind: match failure {
+                Failure::Panic(payload) => Kind::Panic(payload),
+                Failure::Cancelled => Kind::NeverRan,
+                Failure::NoStack(error) => Kind::NoStack(error.to_string()),
+            },
+        })
+    }
+
+    /// Whether the coroutine has ended; `join` does not wait then.
+    pub fn is_finished(&self) -> bool {
+        self.task.join.is_done()
+    }
+
+    /// The coroutine's identity: id, name, spawn site.
+    pub fn thread(&self) -> crate::thread::Thread {
+        crate::thread::Thread::of(self.task.clone())
+    }
+}
+
+impl<T> Drop for JoinHandle<T> {
+    fn drop(&mut self) {
+        if !self.done {
+            self.task.detach();
+        }
+    }
+}
+
+impl<T> fmt::Debug for JoinHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("JoinHandle").field(&self.task).finish()
+    }
+}
+
+/// Why [`JoinHandle::join`] gave no value.
+pub struct JoinError {
+    kind: Kind,
+}
+
+enum Kind {
+    Panic(Box<dyn Any + Send>),
+    NeverRan,
+    NoStack(String),
+    WaitCancelled,
+}
+
+impl JoinError {
+    /// The coroutine panicked.
+    pub fn is_panic(&self) -> bool {
+        matches!(self.kind, Kind::Panic(_))
+    }
+
+    /// The coroutine never ran because the runtime ended, or this wait was cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self.kind, Kind::NeverRan | Kind::WaitCancelled)
+    }
+
+    /// The payload of the panic, for [`std::panic::resume_unwind`].
+    ///
+    /// # Panics
+    ///
+    /// When it was not a panic.
+    pub fn into_panic(self) -> Box<dyn Any + Send> {
+        match self.kind {
+            Kind::Panic(payload) => payload,
+            _ => panic!("the coroutine did not panic: {self}"),
+        }
+    }
+}
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            Kind::Panic(payload) => {
+                let text = payload.downcast_ref::<&str>().copied();
+                let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+                write!(
+                    f,
+                    "the coroutine panicked: {}",
+                    text.unwrap_or("(no message)")
+                )
+            }
+            Kind::NeverRan => f.write_str("the runtime ended before the coroutine ran"),
+            Kind::NoStack(error) => write!(f, "the coroutine did not run: {error}"),
+            Kind::WaitCancelled => f.write_str("the wait for the coroutine was cancelled"),
+        }
+    }
+}
+
+impl fmt::Debug for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "JoinError({self})")
+    }
+}
+
+impl std::error::Error for JoinError {}

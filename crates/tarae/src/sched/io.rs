@@ -1,0 +1,210 @@
+//! Operations of sockets, in direct style: try, wait, try again.
+//!
+//! Called by `net` and `signal`. In a coroutine the worker's driver tries and the coroutine parks;
+//! on a plain thread the system call is made here and the thread waits in `ppoll`.
+
+use std::fmt;
+use std::io;
+use std::panic::Location;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use super::task::{Affinity, Blueprint, TaskRef};
+use super::worker::Worker;
+use super::{WaitReason, Waiter, wait_ready};
+use crate::driver::{Direction, Driver, Operation, Source, Step, Wake};
+
+/// How an operation waits.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Patience {
+    /// Not at all: `WouldBlock`.
+    None,
+    /// Until it can be done, or so long.
+    For(Option<Duration>),
+}
+
+/// Does `operation` on `source`, waiting as `patience` says.
+pub(crate) fn perform<O: Operation>(
+    source: &Source,
+    patience: Patience,
+    mut operation: O,
+) -> io::Result<O::Output> {
+    let worker = Worker::current().filter(|worker| worker.in_coroutine());
+    let mut blocked = false;
+    if let Some(worker) = worker {
+        worker.spend_budget();
+        blocked = worker.with_driver(|driver| driver.is_blocked(source, O::DIRECTION));
+        blocked &= matches!(patience, Patience::For(_));
+    }
+    let mut deadline = None;
+    loop {
+        if !blocked {
+            match try_once(worker, source, &mut operation) {
+                Step::Done(Err(error)) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Step::Done(result) => return result,
+                Step::NotReady => {}
+            }
+        }
+        let Patience::For(timeout) = patience else {
+            return Err(io::ErrorKind::WouldBlock.into());
+        };
+        if deadline.is_none() {
+            deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        }
+        match wait_ready(source, O::DIRECTION, deadline)? {
+            Wake::Ready => blocked = false,
+            Wake::TimedOut => return Err(timed_out()),
+            Wake::Cancelled => return Err(io::Error::other(Cancelled)),
+        }
+    }
+}
+
+fn try_once<O: Operation>(
+    worker: Option<&Worker>,
+    source: &Source,
+    operation: &mut O,
+) -> Step<O::Output> {
+    match worker {
+        // SAFETY: the operation borrows its memory at least until `perform` returns, which is after
+        // the step is done; epoll executes it within the call in any case.
+        Some(worker) => worker.with_driver(|driver| unsafe { driver.step(source, operation) }),
+        None => match operation.attempt(source) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Step::NotReady,
+            result => Step::Done(result),
+        },
+    }
+}
+
+fn timed_out() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "the operation timed out")
+}
+
+/// Has `f` called with `state` in a new coroutine when the state's source is readable, the deadline
+/// has passed, or the runtime ends. On a plain thread: waits, then calls it.
+pub(crate) fn park_until_readable<S, F>(
+    state: S,
+    source: impl Fn(&S) -> &Source,
+    deadline: Option<Instant>,
+    spawned_at: &'static Location<'static>,
+    f: F,
+) where
+    S: Send + 'static,
+    F: FnOnce(S, Wake) + Send + 'static,
+{
+    let Some(worker) = Worker::current() else {
+        let wake = wait_ready(source(&state), Direction::Read, deadline);
+        return f(state, wake.unwrap_or(Wake::Cancelled));
+    };
+    let reason = WaitReason::Readable(source(&state).raw());
+    let place = worker.with_driver(|driver| driver.register(source(&state), Direction::Read));
+    let affinity = if worker.is_placed() {
+        Affinity::Placed
+    } else {
+        Affinity::Local
+    };
+    if affinity == Affinity::Placed {
+        worker.shared().add_placed(1);
+    }
+    let blueprint = Blueprint {
+        body: move |wake| f(state, wake),
+        name: None,
+        spawned_at,
+        affinity,
+        class: worker.runtime.class,
+    };
+    // SAFETY: `Send` and `'static`, and it stays on this worker.
+    let task = unsafe { TaskRef::new(blueprint) };
+    task.detach();
+    task.reason.set(reason);
+    let waiting = match place {
+        Ok(place) => {
+            worker.with_driver(|driver| driver.poll_ready(place, Waiter::Spawn(task), deadline))
+        }
+        // Out of watches or memory: the state's owner is told, as if it had to give up.
+        Err(_) => Err(Waiter::Spawn(task)),
+    };
+    if let Err(Waiter::Spawn(task)) = waiting {
+        task.wake.set(Wake::Cancelled);
+        worker.enqueue(task);
+    }
+}
+
+/// Leaves a callback until `source` is ready, on this thread's worker. It is called on the worker's
+/// own stack and goes on being called while it returns true.
+pub(crate) fn watch(
+    source: &Source,
+    direction: Direction,
+    callback: Box<dyn FnMut(Wake) -> bool>,
+) -> io::Result<()> {
+    let worker = Worker::current().ok_or_else(no_worker)?;
+    worker.with_driver(|driver| {
+        let place = driver.register(source, direction)?;
+        match driver.poll_ready(place, Waiter::Callback(callback), None) {
+            Ok(_) => Ok(()),
+            Err(_) => unreachable!("the source is borrowed, so its registration stands"),
+        }
+    })
+}
+
+/// For futures: whether `source` is worth trying; if not, its waker is left until it is.
+pub(crate) fn poll_ready(
+    source: &Source,
+    direction: Direction,
+    context: &Context<'_>,
+) -> Poll<io::Result<()>> {
+    let Some(worker) = Worker::current() else {
+        return Poll::Ready(Err(no_worker()));
+    };
+    worker.with_driver(|driver| {
+        let place = match driver.register(source, direction) {
+            Ok(place) => place,
+            Err(error) => return Poll::Ready(Err(error)),
+        };
+        if driver.is_ready(place) {
+            return Poll::Ready(Ok(()));
+        }
+        let waker = context.waker();
+        let known = |waiter: &Waiter| matches!(waiter, Waiter::Waker(w) if w.will_wake(waker));
+        if !driver.waiters_at(place).any(known) {
+            let left = driver.poll_ready(place, Waiter::Waker(waker.clone()), None);
+            debug_assert!(
+                left.is_ok(),
+                "the source is borrowed, so its registration stands"
+            );
+        }
+        Poll::Pending
+    })
+}
+
+fn no_worker() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::Unsupported,
+        "this thread is no worker: call it inside `tarae::run`",
+    )
+}
+
+/// The wait was cancelled: the runtime shuts down, or somebody asked the coroutine to stop.
+///
+/// Calls that return an [`io::Result`] carry it inside their error:
+///
+/// ```
+/// let error = std::io::Error::other(tarae::Cancelled);
+/// assert!(tarae::Cancelled::is(&error));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cancelled;
+
+impl Cancelled {
+    /// Whether `error` says that a wait was cancelled.
+    pub fn is(error: &io::Error) -> bool {
+        error.get_ref().is_some_and(|inner| inner.is::<Cancelled>())
+    }
+}
+
+impl fmt::Display for Cancelled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the wait was cancelled")
+    }
+}
+
+impl std::error::Error for Cancelled {}

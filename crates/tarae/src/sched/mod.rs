@@ -1,0 +1,201 @@
+//! Steps 5 and 6: who may run, and running it. Workers, ready queues, parking and waking.
+//!
+//! Called by the public modules (`thread`, `net`, `time`, `sync`, `signal`), which see only what
+//! this file exports: a wait that works in a coroutine and on a plain thread alike. It knows the
+//! driver, stacks and the switch; it knows nothing of sockets' addresses, HTTP or printing.
+//!
+//! * `worker`: one thread's loop, its queue, the switch in and out
+//! * `task`: a coroutine's memory and who may touch which part of it
+//! * `runtime`: starting, placing and ending workers
+//! * `shared`: the part of a worker that other threads touch
+//! * `inbox`, `park`, `join`, `ring`: the lock-free protocols, model-checked
+//! * `handle`: `JoinHandle`
+//! * `io`: operations of sockets: try, wait, try again
+
+pub(crate) mod handle;
+mod inbox;
+pub(crate) mod io;
+mod join;
+mod park;
+mod ring;
+pub(crate) mod runtime;
+pub(crate) mod shared;
+pub(crate) mod task;
+pub(crate) mod worker;
+
+use std::fmt;
+use std::os::fd::RawFd;
+use std::ptr::NonNull;
+use std::task::Waker;
+use std::time::Instant;
+
+use crate::driver::{Direction, Source, Wake};
+use task::{Task, TaskRef};
+use worker::Worker;
+
+/// Who is to be woken when a wait of the driver ends.
+pub(crate) enum Waiter {
+    /// A coroutine parked in this wait. Not counted: a parked coroutine is alive.
+    Coroutine(NonNull<Task>),
+    /// A coroutine to be made now: its closure gets the `Wake`.
+    Spawn(TaskRef),
+    /// A future's waker.
+    Waker(Waker),
+    /// A function to be called on the worker's own stack. Returning true on `Ready` leaves it
+    /// waiting (persistent); otherwise it has been called for the last time (one-shot).
+    Callback(Box<dyn FnMut(Wake) -> bool>),
+}
+
+/// What a coroutine waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WaitReason {
+    /// Nothing: it runs, or may run.
+    None,
+    /// A descriptor to become readable.
+    Readable(RawFd),
+    /// A descriptor to become writable.
+    Writable(RawFd),
+    /// A point in time.
+    Sleep,
+    /// The end of another coroutine, by its id.
+    Join(u64),
+    /// An `unpark`, or a future's waker.
+    Park,
+    /// A lock.
+    Lock,
+    /// A condition variable.
+    Condition,
+    /// A message, or room for one.
+    Channel,
+}
+
+impl fmt::Display for WaitReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WaitReason::None => f.write_str("nothing"),
+            WaitReason::Readable(fd) => write!(f, "descriptor {fd} to be readable"),
+            WaitReason::Writable(fd) => write!(f, "descriptor {fd} to be writable"),
+            WaitReason::Sleep => f.write_str("a point in time"),
+            WaitReason::Join(id) => write!(f, "the end of coroutine {id}"),
+            WaitReason::Park => f.write_str("an unpark"),
+            WaitReason::Lock => f.write_str("a lock"),
+            WaitReason::Condition => f.write_str("a condition"),
+            WaitReason::Channel => f.write_str("a channel"),
+        }
+    }
+}
+
+/// Wakes one coroutine or thread out of [`park`]. Any thread may use it, any number of times.
+#[derive(Debug, Clone)]
+pub(crate) enum Unparker {
+    Coroutine(TaskRef),
+    Thread(std::thread::Thread),
+}
+
+impl Unparker {
+    /// Of whoever calls this.
+    pub(crate) fn current() -> Unparker {
+        match Worker::current().and_then(Worker::current_task) {
+            Some(task) => Unparker::Coroutine(task),
+            None => Unparker::Thread(std::thread::current()),
+        }
+    }
+
+    pub(crate) fn unpark(&self) {
+        match self {
+            Unparker::Coroutine(task) => worker::unpark(task),
+            Unparker::Thread(thread) => thread.unpark(),
+        }
+    }
+}
+
+/// Whether a wait may end with `Wake::Cancelled`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cancel {
+    Yes,
+    No,
+}
+
+/// Waits for an unpark: parks the coroutine, or blocks the plain thread. May return `Ready` without
+/// cause: callers look at what they wait for, and call again.
+pub(crate) fn park(reason: WaitReason, deadline: Option<Instant>, cancel: Cancel) -> Wake {
+    if let Some(worker) = Worker::current()
+        && worker.in_coroutine()
+    {
+        return worker.park(reason, deadline, cancel);
+    }
+    match deadline {
+        None => std::thread::park(),
+        Some(deadline) => {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Wake::TimedOut;
+            }
+            std::thread::park_timeout(left);
+        }
+    }
+    Wake::Ready
+}
+
+/// Waits until a source is ready: parks the coroutine, or blocks the plain thread in `ppoll`.
+pub(crate) fn wait_ready(
+    source: &Source,
+    direction: Direction,
+    deadline: Option<Instant>,
+) -> std::io::Result<Wake> {
+    if let Some(worker) = Worker::current()
+        && worker.in_coroutine()
+    {
+        return worker.wait_ready(source, direction, deadline);
+    }
+    let events = match direction {
+        Direction::Read => libc::POLLIN | libc::POLLPRI | libc::POLLRDHUP,
+        Direction::Write => libc::POLLOUT,
+    };
+    let left = match deadline {
+        None => None,
+        Some(deadline) => {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(Wake::TimedOut);
+            }
+            Some(left)
+        }
+    };
+    // Out-of-band data ends a wait for reading, as it does in a coroutine, but would do so again
+    // and again for a reader that leaves it there: look for ordinary data only, then.
+    let events = match crate::sys::poll_wait(source.raw(), events, left)? {
+        libc::POLLPRI => events & !libc::POLLPRI,
+        _ => return Ok(Wake::Ready),
+    };
+    crate::sys::poll_wait(source.raw(), events, left).map(|_| Wake::Ready)
+}
+
+/// Sleeps until `deadline`; early only when cancelled.
+pub(crate) fn sleep_until(deadline: Instant) -> Wake {
+    if let Some(worker) = Worker::current()
+        && worker.in_coroutine()
+    {
+        return worker.sleep_until(deadline);
+    }
+    std::thread::sleep(deadline.saturating_duration_since(Instant::now()));
+    Wake::TimedOut
+}
+
+/// Lets everybody else who is ready run first.
+pub(crate) fn yield_now() {
+    match Worker::current() {
+        Some(worker) if worker.in_coroutine() => worker.yield_now(),
+        _ => std::thread::yield_now(),
+    }
+}
+
+/// Counts one operation that went through without waiting; every so often the coroutine yields.
+pub(crate) fn spend_budget() {
+    if let Some(worker) = Worker::current()
+        && worker.in_coroutine()
+    {
+        worker.spend_budget();
+    }
+}

@@ -1,0 +1,516 @@
+//! The runtime: starting workers, placing coroutines on them, ending them.
+//!
+//! Called by `run`, `Builder` and the spawning functions. The thread that calls `run` is worker 0;
+//! with one worker no other thread is ever made here.
+
+use std::fmt;
+use std::io;
+use std::panic::Location;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak, mpsc};
+use std::time::{Duration, Instant};
+
+use super::handle::{JoinError, JoinHandle};
+use super::shared::Shared;
+use super::task::{Affinity, Blueprint, TaskRef};
+use super::worker::Worker;
+use crate::driver::Wake;
+use crate::stack::{self, Class};
+use crate::thread::Thread;
+
+/// Which way a worker switches, for [`Builder::on_switch`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Switch {
+    /// The coroutine is about to run.
+    In,
+    /// It has stopped: parked, yielded or ended.
+    Out,
+}
+
+type SwitchHook = Box<dyn Fn(Switch, &Thread) + Send + Sync>;
+
+pub(crate) struct Runtime {
+    pub(super) workers: Vec<&'static Shared>,
+    pub(super) class: &'static Class,
+    pub(super) on_switch: Option<SwitchHook>,
+    /// Workers that sleep or are about to; thieves to be called.
+    pub(super) sleepers: AtomicUsize,
+    stopping: AtomicBool,
+    grace: Duration,
+    /// What the workers that have ended left behind.
+    ended: Mutex<Vec<(u32, Vec<String>)>>,
+    one_ended: Condvar,
+}
+
+/// The runtimes that run now, for spawning from plain threads: the latest one serves.
+static RUNNING: Mutex<Vec<Weak<Runtime>>> = Mutex::new(Vec::new());
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Configures and starts a runtime.
+///
+/// # Examples
+///
+/// ```
+/// let answer = tarae::Builder::new().workers(2).run(|| {
+///     tarae::spawn(|| 6 * 7).join().unwrap()
+/// });
+/// assert_eq!(answer.unwrap(), 42);
+/// ```
+#[derive(Default)]
+#[must_use = "a builder does nothing until `run`"]
+pub struct Builder {
+    workers: Option<usize>,
+    stack_size: Option<usize>,
+    grace: Option<Duration>,
+    on_switch: Option<SwitchHook>,
+}
+
+impl Builder {
+    /// One worker per available core, 256 KiB stacks, five seconds of grace.
+    pub fn new() -> Builder {
+        Builder::default()
+    }
+
+    /// The number of workers, the calling thread included. Default: the cores the process may use.
+    ///
+    /// # Panics
+    ///
+    /// When it is zero.
+    pub fn workers(mut self, workers: usize) -> Builder {
+        assert!(workers > 0, "a runtime needs at least one worker");
+        self.workers = Some(workers);
+        self
+    }
+
+    /// Usable bytes of a coroutine's stack, at least 64 KiB; the default is 256 KiB. Only touched
+    /// pages cost memory, so being generous is cheap; an overflow aborts the process.
+    pub fn stack_size(mut self, bytes: usize) -> Builder {
+        self.stack_size = Some(bytes);
+        self
+    }
+
+    /// How long coroutines may go on once the main one has returned and they have been cancelled.
+    /// Default: five seconds.
+    pub fn grace(mut self, grace: Duration) -> Builder {
+        self.grace = Some(grace);
+        self
+    }
+
+    /// Has `hook` called on every switch into and out of a coroutine, on the worker's own stack.
+    /// It must not wait. Without a hook a switch costs one predictable branch more.
+    pub fn on_switch(mut self, hook: impl Fn(Switch, &Thread) + Send + Sync + 'static) -> Builder {
+        self.on_switch = Some(Box::new(hook));
+        self
+    }
+
+    /// Runs `main` as the first coroutine, and everything it spawns, until `main` has returned;
+    /// then cancels what is left and waits for it (see [`run`]). The calling thread is a worker
+    /// meanwhile; with one worker it is the only thread.
+    ///
+    /// # Errors
+    ///
+    /// See [`RunError`].
+    ///
+    /// # Panics
+    ///
+    /// With the panic of `main`, once the runtime has ended.
+    #[track_caller]
+    pub fn run<T>(self, main: impl FnOnce() -> T) -> Result<T, RunError> {
+        if Worker::current().is_some() {
+            return Err(RunError { kind: Kind::Nested });
+        }
+        let site = Location::caller();
+        let start = |error| RunError {
+            kind: Kind::Start(error),
+        };
+        let runtime = Arc::new(self.build().map_err(start)?);
+        let worker = Worker::new(runtime.workers[0], Arc::clone(&runtime)).map_err(start)?;
+        let threads = start_threads(&runtime).map_err(start)?;
+        locked(&RUNNING).push(Arc::downgrade(&runtime));
+
+        let blueprint = Blueprint {
+            body: |_: Wake| main(),
+            name: Some("main".into()),
+            spawned_at: site,
+            affinity: Affinity::Local,
+            class: runtime.class,
+        };
+        // SAFETY: it stays on this thread, and has ended before this function returns, so neither
+        // `main` nor its result need `Send` or `'static`.
+        let (task, handle) = unsafe { JoinHandle::new(blueprint) };
+        let deadline = worker.enter(|| {
+            worker.enqueue(task);
+            worker.run_until(|| handle.is_finished());
+            let deadline = Instant::now() + runtime.grace;
+            locked(&RUNNING).retain(|other| !std::ptr::eq(other.as_ptr(), &*runtime));
+            runtime.stop();
+            runtime.report(&worker, worker.wind_down(deadline));
+            deadline
+        });
+        let stragglers = runtime.await_workers(deadline + Duration::from_secs(1));
+        if stragglers.is_empty() {
+            threads.into_iter().for_each(|thread| {
+                // A worker's loop contains every panic but its own, which has been printed.
+                let _ = thread.join();
+            });
+        }
+        drop(worker);
+        finish(handle.join(), stragglers)
+    }
+
+    fn build(self) -> io::Result<Runtime> {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        let count = self.workers.unwrap_or_else(cores);
+        Ok(Runtime {
+            workers: (0..count)
+                .map(|_| Shared::obtain())
+                .collect::<io::Result<_>>()?,
+            class: Class::of(self.stack_size.unwrap_or(stack::DEFAULT_BYTES)),
+            on_switch: self.on_switch,
+            sleepers: AtomicUsize::new(0),
+            stopping: AtomicBool::new(false),
+            grace: self.grace.unwrap_or(Duration::from_secs(5)),
+            ended: Mutex::default(),
+            one_ended: Condvar::new(),
+        })
+    }
+}
+
+fn finish<T>(result: Result<T, JoinError>, stragglers: Vec<String>) -> Result<T, RunError> {
+    match result {
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(error) => Err(RunError {
+            kind: Kind::Start(io::Error::other(error.to_string())),
+        }),
+        Ok(_) if !stragglers.is_empty() => Err(RunError {
+            kind: Kind::Stragglers(stragglers),
+        }),
+        Ok(value) => Ok(value),
+    }
+}
+
+/// Starts the threads of workers 1 and up, and waits until each has its driver.
+fn start_threads(runtime: &Arc<Runtime>) -> io::Result<Vec<std::thread::JoinHandle<()>>> {
+    let (started, starts) = mpsc::channel();
+    let start = |(index, shared): (usize, &&'static Shared)| {
+        let (shared, runtime, started) = (*shared, Arc::clone(runtime), started.clone());
+        std::thread::Builder::new()
+            .name(format!("tarae-worker-{index}"))
+            .spawn(move || run_worker(shared, runtime, started))
+    };
+    let threads: io::Result<Vec<_>> = runtime
+        .workers
+        .iter()
+        .enumerate()
+        .skip(1)
+        .map(start)
+        .collect();
+    drop(started);
+    let outcome = threads.and_then(|threads| {
+        starts.iter().collect::<io::Result<()>>()?;
+        Ok(threads)
+    });
+    if outcome.is_err() {
+        // Those that did start end by themselves.
+        runtime.stop();
+    }
+    outcome
+}
+
+fn run_worker(
+    shared: &'static Shared,
+    runtime: Arc<Runtime>,
+    started: mpsc::Sender<io::Result<()>>,
+) {
+    let worker = match Worker::new(shared, Arc::clone(&runtime)) {
+        Ok(worker) => worker,
+        Err(error) => {
+            let _ = started.send(Err(error));
+            return;
+        }
+    };
+    let _ = started.send(Ok(()));
+    drop(started);
+    let stragglers = worker.enter(|| {
+        worker.run_until(|| runtime.stopping.load(Ordering::Acquire));
+        worker.wind_down(Instant::now() + runtime.grace)
+    });
+    let leaked = !stragglers.is_empty();
+    runtime.report(&worker, stragglers);
+    drop(worker);
+    drop(runtime);
+    while leaked {
+        // Thread-local destructors could pull the ground from under the leaked frames.
+        std::thread::park();
+    }
+}
+
+impl Runtime {
+    pub(super) fn is_single(&self) -> bool {
+        self.workers.len() == 1
+    }
+
+    fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        for shared in &self.workers {
+            shared.post(|_| {});
+        }
+    }
+
+    fn report(&self, worker: &Worker, stragglers: Vec<String>) {
+        locked(&self.ended).push((worker.number(), stragglers));
+        self.one_ended.notify_all();
+    }
+
+    /// Waits until every worker has ended, or `deadline`; gives all that would not end.
+    fn await_workers(&self, deadline: Instant) -> Vec<String> {
+        let mut ended = locked(&self.ended);
+        while ended.len() < self.workers.len() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            let waited = self.one_ended.wait_timeout(ended, left);
+            ended = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let mut stragglers: Vec<String> = ended
+            .iter()
+            .flat_map(|(_, stragglers)| stragglers.iter().cloned())
+            .collect();
+        for (index, shared) in self.workers.iter().enumerate() {
+            if !ended.iter().any(|(number, _)| *number == shared.number()) {
+                stragglers.push(format!("worker {index}: a coroutine that never yields"));
+            }
+        }
+        stragglers
+    }
+
+    /// The worker with the fewest connections; `here` if it is one of them.
+    fn least_loaded(&self, here: Option<&'static Shared>) -> &'static Shared {
+        let mut best = here.unwrap_or(self.workers[0]);
+        for shared in &self.workers {
+            if shared.load() < best.load() {
+                best = shared;
+            }
+        }
+        best
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for shared in &self.workers {
+            let clean =
+                |(number, left): &(u32, Vec<String>)| *number == shared.number() && left.is_empty();
+            if ended.iter().any(clean) {
+                shared.recycle();
+            }
+        }
+    }
+}
+
+/// What to spawn, where it does not depend on the closure.
+pub(crate) struct Spawn {
+    pub(crate) name: Option<Box<str>>,
+    pub(crate) stack_size: Option<usize>,
+    pub(crate) spawned_at: &'static Location<'static>,
+}
+
+impl Spawn {
+    fn blueprint<F>(self, body: F, affinity: Affinity, default: &'static Class) -> Blueprint<F> {
+        let class = self.stack_size.map_or(default, Class::of);
+        Blueprint {
+            body,
+            name: self.name,
+            spawned_at: self.spawned_at,
+            affinity,
+            class,
+        }
+    }
+}
+
+/// Spawns on the running runtime; see `thread::spawn`. `None` if there is none.
+pub(crate) fn spawn<F, T>(spawn: Spawn, f: F) -> Option<JoinHandle<T>>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let body = |_: Wake| f();
+    if let Some(worker) = Worker::current() {
+        let runtime = &worker.runtime;
+        let placed = !runtime.is_single() && worker.take_accept();
+        let affinity = if placed {
+            Affinity::Placed
+        } else {
+            Affinity::Stealable
+        };
+        // SAFETY: `Send` and `'static`, so it may run and end on any thread at any time.
+        let (task, handle) =
+            unsafe { JoinHandle::new(spawn.blueprint(body, affinity, runtime.class)) };
+        let here = worker.shared();
+        let target = if placed {
+            runtime.least_loaded(Some(here))
+        } else {
+            here
+        };
+        if std::ptr::eq(target, here) {
+            if placed {
+                here.add_placed(1);
+            }
+            worker.enqueue(task);
+        } else {
+            hand_over(target, task, placed);
+        }
+        return Some(handle);
+    }
+    let runtime = locked(&RUNNING).iter().rev().find_map(Weak::upgrade)?;
+    let blueprint = spawn.blueprint(body, Affinity::Stealable, runtime.class);
+    // SAFETY: as above.
+    let (task, handle) = unsafe { JoinHandle::new(blueprint) };
+    hand_over(runtime.least_loaded(None), task, false);
+    Some(handle)
+}
+
+fn hand_over(target: &'static Shared, task: TaskRef, placed: bool) {
+    if placed {
+        target.announce();
+    }
+    if let Err(task) = target.send(task) {
+        // The worker has just ended: so does the coroutine, without having run.
+        // SAFETY: unstarted, `Send`, and in nobody else's hands; completed once.
+        unsafe {
+            task.fail(super::task::Failure::Cancelled);
+            task.complete();
+        }
+    }
+}
+
+/// Spawns on this worker and no other; see `spawn_local`. `None` if this is no worker's thread.
+pub(crate) fn spawn_local<F, T>(spawn: Spawn, f: F) -> Option<JoinHandle<T>>
+where
+    F: FnOnce() -> T + 'static,
+    T: 'static,
+{
+    let worker = Worker::current()?;
+    let blueprint = spawn.blueprint(|_: Wake| f(), Affinity::Local, worker.runtime.class);
+    // SAFETY: it starts, runs and ends on this thread, where its handle has to stay too unless the
+    // result is `Send`.
+    let (task, handle) = unsafe { JoinHandle::new(blueprint) };
+    worker.enqueue(task);
+    Some(handle)
+}
+
+/// Why [`run`] gave no value.
+///
+/// One of: it was called inside a runtime; a worker could not be started; or `main` returned but
+/// coroutines ignored their cancellation for the whole grace period ([`RunError::stragglers`]).
+pub struct RunError {
+    kind: Kind,
+}
+
+enum Kind {
+    Nested,
+    Start(io::Error),
+    Stragglers(Vec<String>),
+}
+
+impl RunError {
+    /// `run` was called on a worker's thread.
+    pub fn is_nested(&self) -> bool {
+        matches!(self.kind, Kind::Nested)
+    }
+
+    /// The coroutines that would not end, as text; their stacks were leaked. Empty for the other
+    /// errors.
+    pub fn stragglers(&self) -> &[String] {
+        match &self.kind {
+            Kind::Stragglers(names) => names,
+            _ => &[],
+        }
+    }
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            Kind::Nested => f.write_str("a runtime was started inside a runtime"),
+            Kind::Start(error) => write!(f, "the runtime could not start: {error}"),
+            Kind::Stragglers(names) => {
+                write!(f, "{} coroutines ignored their cancellation: ", names.len())?;
+                f.write_str(&names.join("; "))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RunError({self})")
+    }
+}
+
+impl std::error::Error for RunError {}
+
+impl From<RunError> for io::Error {
+    fn from(error: RunError) -> io::Error {
+        match error.kind {
+            Kind::Start(error) => error,
+            _ => io::Error::other(error),
+        }
+    }
+}
+
+/// Runs `main` as a coroutine on a runtime with the default configuration, and everything that it
+/// spawns. Returns when `main` has returned and the rest has ended.
+///
+/// What still runs then is cancelled: its waits end with an error (or early, where there is no
+/// error to give) and it has five seconds to return. Use [`Builder`] to change that.
+///
+/// # Errors
+///
+/// See [`RunError`].
+///
+/// # Panics
+///
+/// With the panic of `main`. A panic of any other coroutine ends that coroutine only.
+///
+/// # Examples
+///
+/// ```
+/// use std::io::{Read, Write};
+/// use tarae::net::{TcpListener, TcpStream};
+///
+/// tarae::run(|| -> std::io::Result<()> {
+///     let listener = TcpListener::bind("127.0.0.1:0")?;
+///     let address = listener.local_addr()?;
+///     let server = tarae::spawn(move || -> std::io::Result<()> {
+///         let (mut stream, _) = listener.accept()?;
+///         stream.write_all(b"hello")
+///     });
+///     let mut text = String::new();
+///     TcpStream::connect(address)?.read_to_string(&mut text)?;
+///     assert_eq!(text, "hello");
+///     server.join().unwrap()
+/// })
+/// .unwrap()
+/// .unwrap();
+/// ```
+#[track_caller]
+pub fn run<T>(main: impl FnOnce() -> T) -> Result<T, RunError> {
+    Builder::new().run(main)
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("workers", &self.workers)
+            .field("stack_size", &self.stack_size)
+            .field("grace", &self.grace)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,230 @@
+//! The part of a worker that other threads may touch: its inbox, its wake-up descriptor, the queue
+//! of unstarted coroutines, its load.
+//!
+//! Used by everything that reaches a worker from outside: spawn, unpark, release, shutdown.
+//!
+//! Invariant: a `Shared` is never freed, so that a late unpark of a coroutine whose runtime has
+//! ended still finds an inbox (closed, or of a later worker that ignores it) and an eventfd. It is
+//! recycled: a process holds as many as it ever had workers at once.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use super::inbox::{Closed, Inbox, Nodes};
+use super::ring::Ring;
+use super::task::{Affinity, Node, NodeKind, TaskRef};
+use super::worker::Worker;
+use crate::driver::Home;
+use crate::sys;
+
+/// Unstarted coroutines a worker offers to others at a time.
+const OFFERED: usize = 256;
+
+pub(crate) struct Shared {
+    inbox: Inbox<Node>,
+    pub(super) offered: Ring<Node, OFFERED>,
+    eventfd: OwnedFd,
+    /// The worker that uses it now; numbers are never reused.
+    number: AtomicU32,
+    /// Placed coroutines on their way to the worker; RMW by any thread.
+    incoming: AtomicUsize,
+    /// Placed coroutines it has, idle connections included; written by its worker only.
+    placed: AtomicUsize,
+}
+
+/// A function posted to a worker. It runs on the worker's own stack and must not wait.
+#[repr(C)]
+pub(super) struct Posted {
+    node: Node,
+    pub(super) function: Box<dyn FnOnce(&'static Worker) + Send>,
+}
+
+/// What came through the inbox.
+pub(super) enum Message {
+    Task(TaskRef),
+    Posted(Box<Posted>),
+}
+
+static IDLE: Mutex<Vec<&'static Shared>> = Mutex::new(Vec::new());
+
+impl Shared {
+    /// Takes an unused one, or makes one, for a new worker.
+    pub(super) fn obtain() -> io::Result<&'static Shared> {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let shared = match idle {
+            Some(shared) => {
+                shared.inbox.reopen();
+                shared
+            }
+            None => Box::leak(Box::new(Shared {
+                inbox: Inbox::new(),
+                offered: Ring::new(),
+                eventfd: sys::eventfd()?,
+                number: AtomicU32::new(0),
+                incoming: AtomicUsize::new(0),
+                placed: AtomicUsize::new(0),
+            })),
+        };
+        shared
+            .number
+            .store(NEXT.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        Ok(shared)
+    }
+
+    /// Gives it back; its worker has ended and its inbox is closed.
+    pub(super) fn recycle(&'static self) {
+        self.incoming.store(0, Ordering::Relaxed);
+        self.placed.store(0, Ordering::Relaxed);
+        IDLE.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(self);
+    }
+
+    pub(crate) fn number(&self) -> u32 {
+        self.number.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn notification(&self) -> RawFd {
+        self.eventfd.as_raw_fd()
+    }
+
+    /// Connections it has or is about to have.
+    pub(super) fn load(&self) -> usize {
+        self.placed.load(Ordering::Relaxed) + self.incoming.load(Ordering::Relaxed)
+    }
+
+    /// Changes the number of placed coroutines; its worker only.
+    pub(super) fn add_placed(&self, change: isize) {
+        let placed = self.placed.load(Ordering::Relaxed);
+        self.placed
+            .store(placed.wrapping_add_signed(change), Ordering::Relaxed);
+    }
+
+    /// A placed coroutine has arrived; its worker only.
+    pub(super) fn arrived(&self) {
+        self.incoming.fetch_sub(1, Ordering::Relaxed);
+        self.add_placed(1);
+    }
+
+    pub(super) fn announce(&self) {
+        self.incoming.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Sends a task: unparked by a token, or unstarted. Gives it back if the worker has ended.
+    pub(super) fn send(&self, task: TaskRef) -> Result<(), TaskRef> {
+        let node = task.into_node();
+        // SAFETY: a task stands in at most one inbox: unstarted ones are sent once, started ones
+        // when `ParkState` has set QUEUED. The reference in the node keeps it alive.
+        match unsafe { self.inbox.push(node) } {
+            Ok(wake) => {
+                if wake {
+                    sys::eventfd_write(self.notification());
+                }
+                Ok(())
+            }
+            // SAFETY: refused, so the reference is ours again.
+            Err(Closed) => Err(unsafe { TaskRef::from_node(node) }),
+        }
+    }
+
+    /// Has `function` run by the worker, on its own stack. False if the worker has ended.
+    pub(crate) fn post(&self, function: impl FnOnce(&'static Worker) + Send + 'static) -> bool {
+        let posted = Posted {
+            node: Node::new(NodeKind::Posted),
+            function: Box::new(function),
+        };
+        let node = NonNull::from(Box::leak(Box::new(posted))).cast::<Node>();
+        // SAFETY: a fresh node, owned by the inbox from now on.
+        match unsafe { self.inbox.push(node) } {
+            Ok(wake) => {
+                if wake {
+                    sys::eventfd_write(self.notification());
+                }
+                true
+            }
+            Err(Closed) => {
+                // SAFETY: refused, so it is still ours.
+                drop(unsafe { Box::from_raw(node.cast::<Posted>().as_ptr()) });
+                false
+            }
+        }
+    }
+
+    /// Wakes the worker if it sleeps; true if this call did.
+    pub(super) fn wake(&self) -> bool {
+        let claimed = self.inbox.claim_wake();
+        if claimed {
+            sys::eventfd_write(self.notification());
+        }
+        claimed
+    }
+
+    pub(super) fn has_mail(&self) -> bool {
+        !self.inbox.is_empty()
+    }
+
+    pub(super) fn begin_sleep(&self) -> bool {
+        self.inbox.begin_sleep()
+    }
+
+    pub(super) fn end_sleep(&self) {
+        self.inbox.end_sleep();
+    }
+
+    /// Everything that has come; its worker only.
+    pub(super) fn mail(&self) -> impl Iterator<Item = Message> {
+        messages(self.inbox.take())
+    }
+
+    /// Closes the inbox and gives what was left; its worker only.
+    pub(super) fn close(&self) -> impl Iterator<Item = Message> {
+        messages(self.inbox.close())
+    }
+
+    /// Takes the oldest offered coroutine; any worker.
+    pub(super) fn steal(&self) -> Option<TaskRef> {
+        let node = self.offered.pop()?;
+        // SAFETY: the entry was made by `into_node` and popped once.
+        Some(unsafe { TaskRef::from_node(node) })
+    }
+}
+
+fn messages(nodes: Nodes<Node>) -> impl Iterator<Item = Message> {
+    nodes.map(|node| {
+        // SAFETY: taken out of the inbox: alive, and ours.
+        match unsafe { node.as_ref() }.kind {
+            // SAFETY: made by `into_node`.
+            NodeKind::Task => Message::Task(unsafe { TaskRef::from_node(node) }),
+            // SAFETY: made by `post`, the node being the first field.
+            NodeKind::Posted => {
+                Message::Posted(unsafe { Box::from_raw(node.cast::<Posted>().as_ptr()) })
+            }
+        }
+    })
+}
+
+impl Home for Shared {
+    fn release(&self, worker: u32, slot: u32, generation: u32) {
+        match Worker::current() {
+            Some(here) if here.number() == worker => here.release(slot, generation),
+            // A worker that has ended needs no slots; a later one on this inbox has another number.
+            _ if self.number() == worker => {
+                self.post(move |there| {
+                    if there.number() == worker {
+                        there.release(slot, generation);
+                    }
+                });
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether a coroutine of this kind may be offered to other workers.
+pub(super) fn is_offered(affinity: Affinity) -> bool {
+    affinity == Affinity::Stealable
+}

@@ -1,0 +1,417 @@
+//! A spawned coroutine: its closure, its stack while it runs, its result, and who may touch what.
+//!
+//! Used by all of `sched`. One allocation per coroutine, counted by `TaskRef`:
+//!
+//! ```text
+//!   Task (header, no type parameters)                     TaskOf<F, T>
+//!   ┌───────────────────────────────────────────────────┬──────────────────────┐
+//!   │ any thread: node, refs, park, join, owner, info    │ stage: F → running   │
+//!   │ owner's thread only: status, wake, wait, coroutine │        → Result<T>   │
+//!   └───────────────────────────────────────────────────┴──────────────────────┘
+//! ```
+//!
+//! Invariants. *Owner's thread only* means: the thread that holds the unstarted task (it moves with
+//! the queue entry), then, from the start on and forever, the worker that started it. `stage` holds
+//! the closure until the start; then only the coroutine itself touches it until the worker calls
+//! `join.complete`; then the joiner or, if detached, the worker. So a closure or a result that is
+//! not `Send` never leaves its thread. A started coroutine is never dropped before its frames have
+//! returned: its worker keeps a reference, and forgets that one rather than drop it.
+
+use std::any::Any;
+use std::cell::{Cell, UnsafeCell};
+use std::fmt;
+use std::io;
+use std::mem;
+use std::panic::{self, AssertUnwindSafe, Location};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence};
+
+use super::inbox::Linked;
+use super::join::{JoinState, Joiner};
+use super::park::ParkState;
+use super::shared::Shared;
+use super::{Unparker, WaitReason};
+use crate::driver::slab::NONE;
+use crate::driver::{WaitKey, Wake};
+use crate::stack::{Class, Stack};
+
+pub(super) type Switch = corosensei::Coroutine<(), (), (), Stack>;
+pub(super) type SwitchOut = corosensei::Yielder<(), ()>;
+
+/// What can stand in a worker's inbox: a task, or a posted function. Always the first field.
+#[repr(C)]
+pub(crate) struct Node {
+    next: AtomicPtr<Node>,
+    pub(super) kind: NodeKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NodeKind {
+    Task,
+    Posted,
+}
+
+impl Node {
+    pub(super) fn new(kind: NodeKind) -> Node {
+        Node {
+            next: AtomicPtr::new(std::ptr::null_mut()),
+            kind,
+        }
+    }
+}
+
+// SAFETY: one field, used by the inbox alone.
+unsafe impl Linked for Node {
+    fn next(&self) -> &AtomicPtr<Node> {
+        &self.next
+    }
+}
+
+/// How a coroutine is to be placed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Affinity {
+    /// Any worker may start it.
+    Stealable,
+    /// It starts on the worker it was given to and counts as one of its connections.
+    Placed,
+    /// It starts on the worker it was made on.
+    Local,
+}
+
+/// What a coroutine is doing, as its worker knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Status {
+    Unstarted,
+    Ready,
+    Running,
+    /// Parked until somebody unparks it (see `park`).
+    ParkedForToken,
+    /// Parked in a wait of the driver.
+    ParkedInDriver,
+    Finished,
+}
+
+/// Who a coroutine is.
+pub(crate) struct Info {
+    pub(crate) id: u64,
+    pub(crate) name: Option<Box<str>>,
+    pub(crate) spawned_at: &'static Location<'static>,
+}
+
+#[repr(C)]
+pub(crate) struct Task {
+    node: Node,
+    vtable: &'static VTable,
+    refs: AtomicUsize,
+    pub(super) park: ParkState,
+    pub(super) join: JoinState<Unparker>,
+    /// The worker it was started on; null before that.
+    pub(super) owner: AtomicPtr<Shared>,
+    pub(crate) info: Info,
+    pub(super) affinity: Affinity,
+    pub(super) class: &'static Class,
+
+    // From here on: the owner's thread only.
+    pub(super) status: Cell<Status>,
+    pub(super) wake: Cell<Wake>,
+    pub(super) reason: Cell<WaitReason>,
+    /// The driver's wait it is parked in, or whose deadline bounds its park.
+    pub(super) wait: Cell<WaitKey>,
+    /// Whether the present wait may be cancelled.
+    pub(super) cancellable: Cell<bool>,
+    pub(super) cancelled: Cell<bool>,
+    /// It accepted a connection and has spawned nothing since (see `spawn`).
+    pub(super) accepted: Cell<bool>,
+    /// Its index among the worker's live coroutines.
+    pub(super) live: Cell<u32>,
+    pub(super) switch: UnsafeCell<Option<Switch>>,
+    pub(super) switch_out: Cell<*const SwitchOut>,
+}
+
+#[repr(C)]
+struct TaskOf<F, T> {
+    task: Task,
+    stage: UnsafeCell<Stage<F, T>>,
+}
+
+enum Stage<F, T> {
+    Unstarted(F),
+    Taken,
+    Finished(Result<T, Failure>),
+}
+
+/// Why there is no value.
+pub(crate) enum Failure {
+    Panic(Box<dyn Any + Send>),
+    /// It never ran: the runtime had ended.
+    Cancelled,
+    /// It never ran: there was no stack for it.
+    NoStack(io::Error),
+}
+
+struct VTable {
+    run: unsafe fn(NonNull<Task>),
+    fail: unsafe fn(NonNull<Task>, Failure),
+    /// Moves the result out, to `*mut Option<Result<T, Failure>>`.
+    take_result: unsafe fn(NonNull<Task>, *mut ()),
+    drop_result: unsafe fn(NonNull<Task>),
+    deallocate: unsafe fn(NonNull<Task>),
+}
+
+/// A counted reference to a task.
+pub(crate) struct TaskRef(NonNull<Task>);
+
+// SAFETY: the header's shared fields are atomics; the rest is touched on the owner's thread only
+// (see above), and the allocation may be freed on any thread once no stage is left in it that is
+// bound to one.
+unsafe impl Send for TaskRef {}
+// SAFETY: as above.
+unsafe impl Sync for TaskRef {}
+
+/// What to make a task of.
+pub(crate) struct Blueprint<F> {
+    pub(crate) body: F,
+    pub(crate) name: Option<Box<str>>,
+    pub(crate) spawned_at: &'static Location<'static>,
+    pub(crate) affinity: Affinity,
+    pub(crate) class: &'static Class,
+}
+
+impl TaskRef {
+    /// # Safety
+    /// Whatever `F` borrows outlives the task's run, and the thread rules above are kept for an `F`
+    /// or `T` that is not `Send`.
+    pub(crate) unsafe fn new<F, T>(blueprint: Blueprint<F>) -> TaskRef
+    where
+        F: FnOnce(Wake) -> T,
+    {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        thread_local! {
+            /// Numbers this thread may still give out: `(next, end)`.
+            static NUMBERS: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
+        }
+        const BATCH: u64 = 64;
+        let id = NUMBERS.with(|numbers| {
+            let (mut next, mut end) = numbers.get();
+            if next == end {
+                next = NEXT.fetch_add(BATCH, Ordering::Relaxed);
+                end = next + BATCH;
+            }
+            numbers.set((next + 1, end));
+            next
+        });
+        let task = Task {
+            node: Node::new(NodeKind::Task),
+            vtable: &VTable {
+                run: run::<F, T>,
+                fail: fail::<F, T>,
+                take_result: take_result::<F, T>,
+                drop_result: drop_result::<F, T>,
+                deallocate: deallocate::<F, T>,
+            },
+            refs: AtomicUsize::new(1),
+            park: ParkState::new(),
+            join: JoinState::new(),
+            owner: AtomicPtr::new(std::ptr::null_mut()),
+            info: Info {
+                id,
+                name: blueprint.name,
+                spawned_at: blueprint.spawned_at,
+            },
+            affinity: blueprint.affinity,
+            class: blueprint.class,
+            status: Cell::new(Status::Unstarted),
+            wake: Cell::new(Wake::Ready),
+            reason: Cell::new(WaitReason::None),
+            wait: Cell::new(NONE),
+            cancellable: Cell::new(false),
+            cancelled: Cell::new(false),
+            accepted: Cell::new(false),
+            live: Cell::new(NONE),
+            switch: UnsafeCell::new(None),
+            switch_out: Cell::new(std::ptr::null()),
+        };
+        let stage = UnsafeCell::new(Stage::Unstarted(blueprint.body));
+        let pointer = Box::into_raw(Box::new(TaskOf::<F, T> { task, stage }));
+        // SAFETY: `Task` is the first field of a `repr(C)` allocation that is not null.
+        TaskRef(unsafe { NonNull::new_unchecked(pointer.cast::<Task>()) })
+    }
+
+    /// Turns the reference into its node, for an inbox or a ring.
+    pub(super) fn into_node(self) -> NonNull<Node> {
+        self.into_raw().cast()
+    }
+
+    /// # Safety
+    /// `node` came from `into_node` and is turned back once.
+    pub(super) unsafe fn from_node(node: NonNull<Node>) -> TaskRef {
+        TaskRef(node.cast())
+    }
+
+    pub(super) fn into_raw(self) -> NonNull<Task> {
+        let pointer = self.0;
+        mem::forget(self);
+        pointer
+    }
+
+    /// # Safety
+    /// `pointer` came from `into_raw` and is turned back once.
+    pub(super) unsafe fn from_raw(pointer: NonNull<Task>) -> TaskRef {
+        TaskRef(pointer)
+    }
+
+    pub(super) fn as_ptr(&self) -> NonNull<Task> {
+        self.0
+    }
+
+    /// Runs the closure on the present stack and leaves its result, panic included.
+    ///
+    /// # Safety
+    /// On the coroutine's own stack, once.
+    pub(super) unsafe fn run(task: NonNull<Task>) {
+        // SAFETY: the caller's promise; a task that runs is alive.
+        unsafe { (task.as_ref().vtable.run)(task) }
+    }
+
+    /// Drops the closure of a task that never started and leaves the failure as its result.
+    ///
+    /// # Safety
+    /// Unstarted, on the owner's thread.
+    pub(super) unsafe fn fail(&self, failure: Failure) {
+        // SAFETY: the caller's promise.
+        unsafe { (self.vtable.fail)(self.0, failure) };
+    }
+
+    /// Tells the joiner of the end; the result is in place.
+    ///
+    /// # Safety
+    /// Once, on the owner's thread.
+    pub(super) unsafe fn complete(&self) {
+        // SAFETY: the caller's promise.
+        match unsafe { self.join.complete() } {
+            Joiner::Waiting(waiter) => waiter.unpark(),
+            // SAFETY: nobody else will look at the result.
+            Joiner::Detached => unsafe { (self.vtable.drop_result)(self.0) },
+            Joiner::Absent => {}
+        }
+    }
+
+    /// Moves the result out.
+    ///
+    /// # Safety
+    /// `T` is the task's result type; by the joiner, once, after the join state told of the end.
+    pub(super) unsafe fn take_result<T>(&self) -> Result<T, Failure> {
+        let mut result: Option<Result<T, Failure>> = None;
+        // SAFETY: the caller's promise; the target has the type that the function writes.
+        unsafe { (self.vtable.take_result)(self.0, std::ptr::from_mut(&mut result).cast()) };
+        result.expect("a finished coroutine has a result")
+    }
+
+    /// The joiner goes away.
+    pub(super) fn detach(&self) {
+        if !self.join.detach() {
+            // SAFETY: done, and the joiner that held the result is going: it is ours to drop.
+            unsafe { (self.vtable.drop_result)(self.0) };
+        }
+    }
+}
+
+impl std::ops::Deref for TaskRef {
+    type Target = Task;
+
+    fn deref(&self) -> &Task {
+        // SAFETY: the count keeps it alive.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Clone for TaskRef {
+    fn clone(&self) -> TaskRef {
+        let before = self.refs.fetch_add(1, Ordering::Relaxed);
+        if before > usize::MAX / 2 {
+            std::process::abort();
+        }
+        TaskRef(self.0)
+    }
+}
+
+impl Drop for TaskRef {
+    fn drop(&mut self) {
+        if self.refs.fetch_sub(1, Ordering::Release) == 1 {
+            fence(Ordering::Acquire);
+            // SAFETY: that was the last reference.
+            unsafe { (self.vtable.deallocate)(self.0) };
+        }
+    }
+}
+
+impl fmt::Debug for TaskRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Coroutine")
+            .field("id", &self.info.id)
+            .field("name", &self.info.name)
+            .field("spawned_at", &format_args!("{}", self.info.spawned_at))
+            .finish()
+    }
+}
+
+impl Task {
+    /// What it does and waits for; its owner's thread only.
+    pub(crate) fn state(&self) -> (Status, WaitReason) {
+        (self.status.get(), self.reason.get())
+    }
+}
+
+fn stage<F, T>(task: NonNull<Task>) -> *mut Stage<F, T> {
+    // SAFETY: only called through the vtable made for this `F` and `T`; taking the cell's address
+    // reads nothing.
+    unsafe { (*task.cast::<TaskOf<F, T>>().as_ptr()).stage.get() }
+}
+
+unsafe fn run<F: FnOnce(Wake) -> T, T>(task: NonNull<Task>) {
+    let stage = stage::<F, T>(task);
+    // SAFETY: the coroutine alone touches the stage while it runs (module invariants).
+    let taken = unsafe { mem::replace(&mut *stage, Stage::Taken) };
+    let Stage::Unstarted(body) = taken else {
+        unreachable!("a coroutine starts once")
+    };
+    // SAFETY: alive while it runs.
+    let wake = unsafe { task.as_ref() }.wake.get();
+    let result = panic::catch_unwind(AssertUnwindSafe(move || body(wake)));
+    // SAFETY: as above.
+    unsafe { *stage = Stage::Finished(result.map_err(Failure::Panic)) };
+}
+
+unsafe fn fail<F, T>(task: NonNull<Task>, failure: Failure) {
+    // SAFETY: unstarted and on the owner's thread: nobody else touches the stage.
+    let closure = unsafe { mem::replace(&mut *stage::<F, T>(task), Stage::Finished(Err(failure))) };
+    contain(move || drop(closure));
+}
+
+unsafe fn take_result<F, T>(task: NonNull<Task>, target: *mut ()) {
+    // SAFETY: the joiner's turn (module invariants).
+    let taken = unsafe { mem::replace(&mut *stage::<F, T>(task), Stage::Taken) };
+    if let Stage::Finished(result) = taken {
+        // SAFETY: the target has this type, by the promise of `TaskRef::take_result`.
+        unsafe { *target.cast::<Option<Result<T, Failure>>>() = Some(result) };
+    }
+}
+
+unsafe fn drop_result<F, T>(task: NonNull<Task>) {
+    // SAFETY: the completer's or the last joiner's turn (module invariants).
+    let result = unsafe { mem::replace(&mut *stage::<F, T>(task), Stage::Taken) };
+    contain(move || drop(result));
+}
+
+unsafe fn deallocate<F, T>(task: NonNull<Task>) {
+    // SAFETY: allocated as this type by `TaskRef::new`; no reference is left.
+    drop(unsafe { Box::from_raw(task.cast::<TaskOf<F, T>>().as_ptr()) });
+}
+
+/// Runs foreign destructors so that their panic ends nothing else.
+pub(super) fn contain(f: impl FnOnce()) {
+    // The panic hook has reported it; a payload whose own drop panics is leaked.
+    if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(f)) {
+        mem::forget(payload);
+    }
+}

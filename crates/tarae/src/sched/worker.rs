@@ -1,0 +1,732 @@
+//! A worker: one thread that runs an event loop and coroutines.
+//!
+//! Called by `runtime` (`run`, `wind_down`) and, from inside coroutines, by the waits of `sched`.
+//! Everything in `Worker` belongs to its thread; other threads reach it through `Shared` alone.
+//!
+//! One round of the loop: take the mail, run at most `BATCH` coroutines, look at the driver — or
+//! sleep in it when nobody is ready. So the driver is polled under a queue that never empties.
+//!
+//! Invariants: no `RefCell` of a worker stays borrowed over a switch, a callback, a waker or a
+//! foreign destructor. A started coroutine is kept alive by `live`; the ready queue and the driver
+//! hold uncounted pointers to it. An unstarted one owns the reference that queues hold.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
+use std::time::Instant;
+
+use super::runtime::{Runtime, Switch};
+use super::shared::{Message, Shared, is_offered};
+use super::task::{Affinity, Failure, Status, Task, TaskRef, contain};
+use super::{Cancel, WaitReason, Waiter};
+use crate::driver::slab::{NONE, Slab};
+use crate::driver::{Direction, Driver, Epoll, Source, Wake, Woken};
+use crate::stack::Cache;
+
+/// Coroutines run between two looks at the driver.
+const BATCH: u32 = 64;
+/// Operations a coroutine may do without waiting before it yields.
+const BUDGET: u32 = 128;
+/// Unstarted coroutines a thief takes at once.
+const LOOT: usize = 32;
+
+thread_local! {
+    static CURRENT: Cell<*const Worker> = const { Cell::new(std::ptr::null()) };
+}
+
+pub(crate) struct Worker {
+    shared: &'static Shared,
+    number: u32,
+    pub(super) runtime: Arc<Runtime>,
+    driver: RefCell<Epoll<Waiter>>,
+    ready: RefCell<VecDeque<NonNull<Task>>>,
+    woken: RefCell<Vec<Woken<Waiter>>>,
+    live: RefCell<Slab<TaskRef>>,
+    stacks: RefCell<Cache>,
+    current: Cell<Option<NonNull<Task>>>,
+    budget: Cell<u32>,
+    stopping: Cell<bool>,
+    turns: Cell<u32>,
+}
+
+/// Wakes a parked coroutine from wherever this is called.
+pub(super) fn unpark(task: &TaskRef) {
+    let owner = task.owner.load(Ordering::Acquire);
+    match Worker::current() {
+        Some(worker) if std::ptr::eq(owner, worker.shared) => worker.unpark(task),
+        _ => {
+            if task.park.unpark_remote() {
+                // SAFETY: PARKED implies started, so the owner is set; a `Shared` is never freed.
+                let owner = unsafe { &*owner };
+                // A closed inbox: the coroutine was leaked at shutdown and never runs again.
+                drop(owner.send(task.clone()));
+            }
+        }
+    }
+}
+
+impl Worker {
+    pub(super) fn new(shared: &'static Shared, runtime: Arc<Runtime>) -> io::Result<Worker> {
+        let number = shared.number();
+        let driver = Epoll::new(number, shared.notification(), shared)?;
+        Ok(Worker {
+            shared,
+            number,
+            driver: RefCell::new(driver),
+            ready: RefCell::new(VecDeque::with_capacity(256)),
+            woken: RefCell::new(Vec::with_capacity(256)),
+            live: RefCell::new(Slab::new()),
+            stacks: RefCell::new(Cache::new(runtime.class)),
+            current: Cell::new(None),
+            budget: Cell::new(BUDGET),
+            stopping: Cell::new(false),
+            turns: Cell::new(0),
+            runtime,
+        })
+    }
+
+    /// The worker of this thread. Valid as long as the frames that asked: a worker outlives every
+    /// coroutine that can still run on it.
+    pub(crate) fn current() -> Option<&'static Worker> {
+        let worker = CURRENT.get();
+        // SAFETY: `enter` sets the pointer for the worker's lifetime on its own thread.
+        unsafe { worker.as_ref() }
+    }
+
+    /// Makes this the thread's worker while `f` runs.
+    pub(super) fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
+        struct Leave;
+        impl Drop for Leave {
+            fn drop(&mut self) {
+                CURRENT.set(std::ptr::null());
+            }
+        }
+        CURRENT.set(self);
+        let _leave = Leave;
+        f()
+    }
+
+    pub(crate) fn number(&self) -> u32 {
+        self.number
+    }
+
+    pub(crate) fn shared(&self) -> &'static Shared {
+        self.shared
+    }
+
+    /// All workers of its runtime, itself included.
+    pub(crate) fn runtime_workers(&self) -> &[&'static Shared] {
+        &self.runtime.workers
+    }
+
+    pub(crate) fn in_coroutine(&self) -> bool {
+        self.current.get().is_some()
+    }
+
+    /// The running coroutine.
+    fn task(&self) -> &Task {
+        let task = self.current.get().expect("called in a coroutine");
+        // SAFETY: the running coroutine is alive.
+        unsafe { task.as_ref() }
+    }
+
+    pub(crate) fn current_task(&self) -> Option<TaskRef> {
+        self.current.get().map(|task| {
+            // SAFETY: the reference that `live` owns is borrowed for the clone only.
+            let borrowed = std::mem::ManuallyDrop::new(unsafe { TaskRef::from_raw(task) });
+            TaskRef::clone(&borrowed)
+        })
+    }
+
+    /// The present, as of the last look at the driver: good enough for deadlines of seconds.
+    pub(crate) fn coarse_now(&self) -> Instant {
+        self.driver.borrow().now()
+    }
+
+    // ---- waits, called in coroutines ----------------------------------------------------------
+
+    /// Switches back to the worker's loop until somebody has made the coroutine ready.
+    fn suspend(&self, status: Status, reason: WaitReason, cancel: Cancel) -> Wake {
+        let task = self.task();
+        task.status.set(status);
+        task.reason.set(reason);
+        task.cancellable.set(cancel == Cancel::Yes);
+        // SAFETY: set when the coroutine started; lives on its stack.
+        unsafe { (*task.switch_out.get()).suspend(()) };
+        task.reason.set(WaitReason::None);
+        task.wake.get()
+    }
+
+    pub(super) fn park(
+        &self,
+        reason: WaitReason,
+        deadline: Option<Instant>,
+        cancel: Cancel,
+    ) -> Wake {
+        let task = self.task();
+        if !task.park.begin() {
+            self.spend_budget();
+            return Wake::Ready;
+        }
+        if cancel == Cancel::Yes && task.cancelled.get() {
+            task.park.end();
+            return Wake::Cancelled;
+        }
+        if let Some(deadline) = deadline {
+            let waiter = Waiter::Coroutine(NonNull::from(task));
+            task.wait
+                .set(self.driver.borrow_mut().sleep(waiter, deadline));
+        }
+        self.suspend(Status::ParkedForToken, reason, cancel)
+    }
+
+    pub(super) fn wait_ready(
+        &self,
+        source: &Source,
+        direction: Direction,
+        deadline: Option<Instant>,
+    ) -> io::Result<Wake> {
+        let task = self.task();
+        if task.cancelled.get() {
+            return Ok(Wake::Cancelled);
+        }
+        let mut driver = self.driver.borrow_mut();
+        let place = driver.register(source, direction)?;
+        let waiter = Waiter::Coroutine(NonNull::from(task));
+        let Ok(wait) = driver.poll_ready(place, waiter, deadline) else {
+            unreachable!("the source is borrowed, so its registration stands");
+        };
+        drop(driver);
+        task.wait.set(wait);
+        let reason = match direction {
+            Direction::Read => WaitReason::Readable(source.raw()),
+            Direction::Write => WaitReason::Writable(source.raw()),
+        };
+        Ok(self.suspend(Status::ParkedInDriver, reason, Cancel::Yes))
+    }
+
+    pub(super) fn sleep_until(&self, deadline: Instant) -> Wake {
+        let task = self.task();
+        if task.cancelled.get() {
+            return Wake::Cancelled;
+        }
+        let waiter = Waiter::Coroutine(NonNull::from(task));
+        task.wait
+            .set(self.driver.borrow_mut().sleep(waiter, deadline));
+        self.suspend(Status::ParkedInDriver, WaitReason::Sleep, Cancel::Yes)
+    }
+
+    pub(super) fn yield_now(&self) {
+        let task = NonNull::from(self.task());
+        self.ready.borrow_mut().push_back(task);
+        self.suspend(Status::Ready, WaitReason::None, Cancel::No);
+    }
+
+    pub(super) fn spend_budget(&self) {
+        let left = self.budget.get() - 1;
+        self.budget.set(left);
+        if left == 0 {
+            self.yield_now();
+        }
+    }
+
+    /// The running coroutine has accepted a connection: its next spawn is placed.
+    pub(crate) fn note_accept(&self) {
+        if let Some(task) = self.current.get() {
+            // SAFETY: the running coroutine is alive.
+            unsafe { task.as_ref() }.accepted.set(true);
+        }
+    }
+
+    /// Whether the running coroutine's next spawn is a connection's; asks once.
+    pub(super) fn take_accept(&self) -> bool {
+        // SAFETY: the running coroutine is alive.
+        self.current
+            .get()
+            .is_some_and(|task| unsafe { task.as_ref() }.accepted.take())
+    }
+
+    /// Whether the running coroutine counts as one of this worker's connections.
+    pub(crate) fn is_placed(&self) -> bool {
+        self.in_coroutine() && self.task().affinity == Affinity::Placed
+    }
+
+    /// Runs `f` on this worker's driver. `f` must not wake, run or drop anything foreign.
+    pub(crate) fn with_driver<R>(&self, f: impl FnOnce(&mut Epoll<Waiter>) -> R) -> R {
+        f(&mut self.driver.borrow_mut())
+    }
+
+    // ---- making ready -------------------------------------------------------------------------
+
+    fn make_ready(&self, task: &Task, wake: Wake) {
+        task.status.set(Status::Ready);
+        task.wake.set(wake);
+        self.ready.borrow_mut().push_back(NonNull::from(task));
+    }
+
+    /// Ends a wait that the driver knows of; the coroutine is woken otherwise.
+    fn forget_wait(&self, task: &Task) {
+        let wait = task.wait.replace(NONE);
+        if wait != NONE {
+            // A coroutine's waiter is a pointer: dropping it runs nothing.
+            drop(self.driver.borrow_mut().cancel(wait));
+        }
+    }
+
+    fn unpark(&self, task: &Task) {
+        if task.park.unpark_local() {
+            self.forget_wait(task);
+            self.make_ready(task, Wake::Ready);
+        }
+    }
+
+    /// Cancels a coroutine of this worker: the wait it is in, if that can be, and all later ones.
+    fn cancel(&self, task: &Task) {
+        task.cancelled.set(true);
+        if !task.cancellable.get() {
+            return;
+        }
+        match task.status.get() {
+            Status::ParkedForToken => task.park.end(),
+            Status::ParkedInDriver => {}
+            _ => return,
+        }
+        self.forget_wait(task);
+        self.make_ready(task, Wake::Cancelled);
+    }
+
+    /// Puts an unstarted coroutine where it will be started: here, or by a thief.
+    pub(super) fn enqueue(&self, task: TaskRef) {
+        if !is_offered(task.affinity) || self.runtime.is_single() {
+            self.ready.borrow_mut().push_back(task.into_raw());
+            return;
+        }
+        let backlog = self.shared.offered.len() > 0;
+        if let Err(node) = self.shared.offered.push(task.into_node()) {
+            // SAFETY: refused, so the reference is ours again.
+            let task = unsafe { TaskRef::from_node(node) };
+            self.ready.borrow_mut().push_back(task.into_raw());
+        }
+        if backlog {
+            self.call_thief();
+        }
+    }
+
+    /// Wakes a sleeping worker, since there is more here than can be started at once.
+    fn call_thief(&self) {
+        // Pairs with the fence in `begin_sleep`: either the sleeper sees the offer or we see it.
+        fence(Ordering::SeqCst);
+        if self.runtime.sleepers.load(Ordering::Relaxed) > 0 {
+            let _ = self.runtime.workers.iter().any(|other| other.wake());
+        }
+    }
+
+    // ---- the loop -----------------------------------------------------------------------------
+
+    /// Runs coroutines until `done`.
+    pub(super) fn run_until(&self, done: impl Fn() -> bool) {
+        loop {
+            self.round();
+            if done() {
+                return;
+            }
+            self.look_at_driver(None);
+        }
+    }
+
+    /// Takes the mail and runs at most `BATCH` coroutines.
+    fn round(&self) {
+        self.take_mail();
+        for _ in 0..BATCH {
+            match self.next() {
+                Some(task) => self.run(task),
+                None => break,
+            }
+        }
+    }
+
+    fn take_mail(&self) {
+        if self.shared.has_mail() {
+            for message in self.shared.mail() {
+                self.receive(message);
+            }
+        }
+    }
+
+    fn receive(&self, message: Message) {
+        match message {
+            Message::Posted(posted) => {
+                // SAFETY: the function only uses the worker while it runs here.
+                let this = unsafe { &*std::ptr::from_ref(self) };
+                contain(move || (posted.function)(this));
+            }
+            Message::Task(task) if task.owner.load(Ordering::Relaxed).is_null() => {
+                if task.affinity == Affinity::Placed {
+                    self.shared.arrived();
+                }
+                self.enqueue(task);
+            }
+            Message::Task(task) => {
+                let ours = std::ptr::eq(task.owner.load(Ordering::Relaxed), self.shared);
+                if ours && task.park.dequeued() {
+                    self.forget_wait(&task);
+                    self.make_ready(&task, Wake::Ready);
+                }
+            }
+        }
+    }
+
+    /// Who runs next: mostly started coroutines first, every fourth time unstarted ones.
+    fn next(&self) -> Option<NonNull<Task>> {
+        if self.runtime.is_single() {
+            return self.ready.borrow_mut().pop_front();
+        }
+        let turn = self.turns.get().wrapping_add(1);
+        self.turns.set(turn);
+        let started = || self.ready.borrow_mut().pop_front();
+        let unstarted = || {
+            let task = self.shared.steal()?;
+            if self.shared.offered.len() > 0 {
+                self.call_thief();
+            }
+            Some(task.into_raw())
+        };
+        if turn % 4 == 0 {
+            unstarted().or_else(started)
+        } else {
+            started().or_else(unstarted)
+        }
+    }
+
+    fn run(&self, task: NonNull<Task>) {
+        // SAFETY: queued, so alive.
+        let header = unsafe { task.as_ref() };
+        if header.status.get() == Status::Unstarted {
+            // SAFETY: an unstarted entry owns its reference.
+            let owned = unsafe { TaskRef::from_raw(task) };
+            if !self.start(owned) {
+                return;
+            }
+        }
+        header.status.set(Status::Running);
+        self.budget.set(BUDGET);
+        self.current.set(Some(task));
+        if let Some(hook) = &self.runtime.on_switch {
+            hook(
+                Switch::In,
+                &crate::thread::Thread::of(self.current_task().expect("set above")),
+            );
+        }
+        // SAFETY: started, suspended and on its own thread: nobody else touches the switch.
+        let switch = unsafe { (*header.switch.get()).as_mut() }.expect("a started coroutine");
+        let ended = switch.resume(()).as_return().is_some();
+        if let Some(hook) = &self.runtime.on_switch {
+            hook(
+                Switch::Out,
+                &crate::thread::Thread::of(self.current_task().expect("set above")),
+            );
+        }
+        self.current.set(None);
+        if ended {
+            self.finish(header);
+        }
+    }
+
+    /// Gives an unstarted coroutine a stack. False if it cannot run.
+    fn start(&self, task: TaskRef) -> bool {
+        let woken_idle = task.reason.replace(WaitReason::None) != WaitReason::None;
+        if self.stopping.get() && !woken_idle {
+            self.abandon(task, Failure::Cancelled);
+            return false;
+        }
+        let own = std::ptr::eq(task.class, self.runtime.class);
+        let stack = if own {
+            self.stacks.borrow_mut().take()
+        } else {
+            task.class.take()
+        };
+        let stack = match stack {
+            Ok(stack) => stack,
+            Err(error) => {
+                self.abandon(task, Failure::NoStack(error));
+                return false;
+            }
+        };
+        let pointer = task.as_ptr();
+        let switch = super::task::Switch::with_stack(stack, move |out, ()| {
+            // SAFETY: `live` keeps the task alive while it runs.
+            unsafe { pointer.as_ref() }.switch_out.set(out);
+            // SAFETY: on the coroutine's own stack, once.
+            unsafe { TaskRef::run(pointer) };
+        });
+        // SAFETY: unstarted, and this is its owner's thread from now on.
+        unsafe { *task.switch.get() = Some(switch) };
+        task.owner.store(
+            std::ptr::from_ref(self.shared).cast_mut(),
+            Ordering::Release,
+        );
+        task.cancelled.set(self.stopping.get());
+        let live = self.live.borrow_mut().insert(task);
+        // SAFETY: alive: it has just gone into `live`.
+        unsafe { pointer.as_ref() }.live.set(live);
+        true
+    }
+
+    fn finish(&self, header: &Task) {
+        header.status.set(Status::Finished);
+        // SAFETY: the coroutine has returned; nobody else touches the switch.
+        let switch = unsafe { (*header.switch.get()).take() }.expect("a started coroutine");
+        self.stacks.borrow_mut().put(switch.into_stack());
+        let task = self.live.borrow_mut().remove(header.live.get());
+        if task.affinity == Affinity::Placed {
+            self.shared.add_placed(-1);
+        }
+        // SAFETY: once, on the owner's thread, after the coroutine has left its result.
+        unsafe { task.complete() };
+    }
+
+    /// Ends a coroutine that never ran.
+    fn abandon(&self, task: TaskRef, failure: Failure) {
+        if task.affinity == Affinity::Placed {
+            self.shared.add_placed(-1);
+        }
+        task.status.set(Status::Finished);
+        // SAFETY: unstarted, on its holder's thread; completed once.
+        unsafe {
+            task.fail(failure);
+            task.complete();
+        }
+    }
+
+    /// Polls the driver if somebody is ready, else sleeps in it until `bound`.
+    fn look_at_driver(&self, bound: Option<Instant>) {
+        let busy = !self.ready.borrow().is_empty()
+            || self.shared.offered.len() > 0
+            || !self.woken.borrow().is_empty();
+        if busy || self.stacks.borrow_mut().trim_some() {
+            self.poll(Some(self.coarse_now()));
+        } else {
+            self.sleep(bound);
+        }
+        self.handle_woken();
+    }
+
+    fn poll(&self, bound: Option<Instant>) {
+        let mut woken = self.woken.borrow_mut();
+        if let Err(error) = self.driver.borrow_mut().wait(bound, &mut woken) {
+            // epoll_wait fails only for a wrong argument: nothing could ever be woken again.
+            eprintln!("tarae: waiting for events failed: {error}");
+            std::process::abort();
+        }
+    }
+
+    fn sleep(&self, bound: Option<Instant>) {
+        let sleepers = &self.runtime.sleepers;
+        let single = self.runtime.is_single();
+        if !single {
+            sleepers.fetch_add(1, Ordering::Relaxed);
+        }
+        let bound = if !self.shared.begin_sleep() || (!single && self.rob_somebody()) {
+            Some(self.coarse_now())
+        } else {
+            bound
+        };
+        self.poll(bound);
+        self.shared.end_sleep();
+        if !single {
+            sleepers.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes half of another worker's unstarted coroutines, up to a bound.
+    fn rob_somebody(&self) -> bool {
+        for other in &self.runtime.workers {
+            if std::ptr::eq(*other, self.shared) {
+                continue;
+            }
+            let share = other.offered.len().div_ceil(2).min(LOOT);
+            let before = self.ready.borrow().len();
+            for task in std::iter::from_fn(|| other.steal()).take(share) {
+                // Into the private queue: what was stolen once is not passed on.
+                self.ready.borrow_mut().push_back(task.into_raw());
+            }
+            if self.ready.borrow().len() > before {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Acts on what the driver handed out: coroutines first, so that no callback ever meets one
+    /// whose wait has left the driver but whose wake-up still lies here.
+    fn handle_woken(&self) {
+        let mut batch = self.woken.take();
+        while !batch.is_empty() {
+            let foreign = batch.extract_if(.., |woken| match &woken.waiter {
+                Waiter::Coroutine(task) => {
+                    self.wake_parked(*task, woken.wake);
+                    false
+                }
+                _ => true,
+            });
+            let foreign: Vec<_> = foreign.collect();
+            batch.clear();
+            foreign.into_iter().for_each(|woken| self.deliver(woken));
+            // A callback may have dropped sources others wait for.
+            batch.append(&mut self.woken.borrow_mut());
+        }
+        *self.woken.borrow_mut() = batch;
+    }
+
+    fn wake_parked(&self, task: NonNull<Task>, wake: Wake) {
+        // SAFETY: a parked coroutine is alive.
+        let task = unsafe { task.as_ref() };
+        task.wait.set(NONE);
+        if task.status.get() == Status::ParkedForToken {
+            task.park.end();
+        }
+        self.make_ready(task, wake);
+    }
+
+    fn deliver(&self, woken: Woken<Waiter>) {
+        match woken.waiter {
+            Waiter::Coroutine(task) => self.wake_parked(task, woken.wake),
+            Waiter::Spawn(task) => {
+                task.wake.set(woken.wake);
+                self.ready.borrow_mut().push_back(task.into_raw());
+            }
+            Waiter::Waker(waker) => contain(move || waker.wake()),
+            Waiter::Callback(mut callback) => contain(move || {
+                let stays = callback(woken.wake);
+                if let (true, Wake::Ready, Some(place)) = (stays, woken.wake, woken.place) {
+                    let waiter = Waiter::Callback(callback);
+                    let refused = self.driver.borrow_mut().poll_ready(place, waiter, None);
+                    if let Err(Waiter::Callback(mut callback)) = refused {
+                        callback(Wake::Cancelled);
+                    }
+                }
+            }),
+        }
+    }
+
+    /// A registration has lost its source: free its slot.
+    pub(super) fn release(&self, slot: u32, generation: u32) {
+        let mut woken = Vec::new();
+        self.driver
+            .borrow_mut()
+            .release(slot, generation, &mut woken);
+        self.woken.borrow_mut().append(&mut woken);
+        self.handle_released();
+    }
+
+    /// Whoever waited for a source that is gone is told at once, unless the loop is about to.
+    fn handle_released(&self) {
+        if !self.woken.borrow().is_empty() && !self.in_coroutine() {
+            self.handle_woken();
+        }
+    }
+
+    /// Every coroutine here, started or waiting to be made, with what it waits for.
+    pub(crate) fn for_each(&self, mut f: impl FnMut(&Task)) {
+        self.live.borrow().iter().for_each(|(_, task)| f(task));
+        for (_, waiter) in self.driver.borrow().waits() {
+            if let Waiter::Spawn(task) = waiter {
+                f(task);
+            }
+        }
+        // Those on offer cannot be looked at where other workers may take them.
+        let offered = std::iter::from_fn(|| self.shared.steal());
+        self.ready
+            .borrow_mut()
+            .extend(offered.map(TaskRef::into_raw));
+        for task in self.ready.borrow().iter() {
+            // SAFETY: queued, so alive.
+            let task = unsafe { task.as_ref() };
+            if task.status.get() == Status::Unstarted {
+                f(task);
+            }
+        }
+    }
+
+    // ---- the end ------------------------------------------------------------------------------
+
+    /// Cancels everything, schedules until all is gone or `deadline` has passed, closes the inbox.
+    /// Gives the coroutines that would not end: their stacks are leaked.
+    pub(super) fn wind_down(&self, deadline: Instant) -> Vec<String> {
+        self.stopping.set(true);
+        let live: Vec<TaskRef> = self
+            .live
+            .borrow()
+            .iter()
+            .map(|(_, task)| task.clone())
+            .collect();
+        live.iter().for_each(|task| self.cancel(task));
+        drop(live);
+        loop {
+            self.cancel_waits();
+            self.round();
+            let idle = self.live.borrow().len() == 0
+                && self.ready.borrow().is_empty()
+                && self.driver.borrow().waits().next().is_none();
+            if idle || Instant::now() >= deadline {
+                break;
+            }
+            self.look_at_driver(Some(deadline));
+        }
+        self.empty_queues();
+        let mut live = self.live.borrow_mut();
+        let stragglers = live.iter().map(|(_, task)| describe(task)).collect();
+        // Their frames have not returned: neither the stacks nor the tasks may ever be freed.
+        std::mem::forget(std::mem::replace(&mut *live, Slab::new()));
+        stragglers
+    }
+
+    /// Wakes what waits without a coroutine: idle connections, callbacks, wakers.
+    fn cancel_waits(&self) {
+        let mut driver = self.driver.borrow_mut();
+        let keys: Vec<_> = driver
+            .waits()
+            .filter(|(_, waiter)| !matches!(waiter, Waiter::Coroutine(_)))
+            .map(|(key, _)| key)
+            .collect();
+        let mut woken = self.woken.borrow_mut();
+        for key in keys {
+            let waiter = driver.cancel(key);
+            woken.push(Woken {
+                waiter,
+                wake: Wake::Cancelled,
+                place: None,
+            });
+        }
+        drop((driver, woken));
+        self.handle_woken();
+    }
+
+    /// Ends whatever never ran and lets nothing more in.
+    fn empty_queues(&self) {
+        for message in self.shared.close() {
+            self.receive(message);
+        }
+        loop {
+            let offered = self.shared.steal().map(TaskRef::into_raw);
+            let Some(task) = offered.or_else(|| self.ready.borrow_mut().pop_front()) else {
+                break;
+            };
+            // SAFETY: queued, so alive.
+            if unsafe { task.as_ref() }.status.get() == Status::Unstarted {
+                // SAFETY: an unstarted entry owns its reference.
+                self.abandon(unsafe { TaskRef::from_raw(task) }, Failure::Cancelled);
+            }
+        }
+    }
+}
+
+/// A coroutine as a person would want it named.
+fn describe(task: &Task) -> String {
+    let name = task.info.name.as_deref().unwrap_or("unnamed");
+    let (id, site, reason) = (task.info.id, task.info.spawned_at, task.reason.get());
+    format!("coroutine {id} ({name}), spawned at {site}, waiting for {reason}")
+}

@@ -1,0 +1,387 @@
+//! System call wrappers: one call each, `io::Result` out, no policy.
+//!
+//! Called by `driver`, `stack`, `sched` and `signal`. Never blocks unless its name says `wait` or
+//! `poll`, never retries (but for the stated `EINTR` loops) and never allocates.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::{MaybeUninit, size_of};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+use std::time::Duration;
+
+use libc::{c_int, c_void, socklen_t};
+
+pub(crate) use libc::epoll_event as EpollEvent;
+
+fn check(result: c_int) -> io::Result<c_int> {
+    if result == -1 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}
+
+fn check_size(result: isize) -> io::Result<usize> {
+    usize::try_from(result).map_err(|_| io::Error::last_os_error())
+}
+
+fn owned(result: c_int) -> io::Result<OwnedFd> {
+    let fd = check(result)?;
+    // SAFETY: a system call has just returned this descriptor to us and to nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+// ---- epoll, eventfd, poll -------------------------------------------------------------------
+
+pub(crate) fn epoll_create() -> io::Result<OwnedFd> {
+    // SAFETY: takes no pointers.
+    owned(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })
+}
+
+/// `op` is `EPOLL_CTL_ADD`, `MOD` or `DEL`.
+pub(crate) fn epoll_ctl(
+    epoll: RawFd,
+    op: c_int,
+    fd: RawFd,
+    events: u32,
+    token: u64,
+) -> io::Result<()> {
+    let mut event = EpollEvent { events, u64: token };
+    // SAFETY: `event` is valid for the length of the call.
+    check(unsafe { libc::epoll_ctl(epoll, op, fd, &mut event) }).map(drop)
+}
+
+/// Waits up to `timeout_ms` (-1: without bound). An interrupted wait reports no events.
+pub(crate) fn epoll_wait(
+    epoll: RawFd,
+    events: &mut [EpollEvent],
+    timeout_ms: c_int,
+) -> io::Result<usize> {
+    let length = c_int::try_from(events.len()).unwrap_or(c_int::MAX);
+    // SAFETY: the kernel writes at most `length` entries of the slice.
+    let count = unsafe { libc::epoll_wait(epoll, events.as_mut_ptr(), length, timeout_ms) };
+    match check(count) {
+        Ok(count) => Ok(count as usize),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
+        Err(error) => Err(error),
+    }
+}
+
+pub(crate) fn eventfd() -> io::Result<OwnedFd> {
+    // SAFETY: takes no pointers.
+    owned(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })
+}
+
+/// Adds one to an eventfd's counter. Async-signal-safe; a full counter is as good as a written one.
+pub(crate) fn eventfd_write(fd: RawFd) {
+    let one = 1u64.to_ne_bytes();
+    // SAFETY: eight readable bytes; the result does not matter (see above).
+    unsafe { libc::write(fd, one.as_ptr().cast::<c_void>(), one.len()) };
+}
+
+/// Takes an eventfd's counter; `WouldBlock` when it is zero.
+pub(crate) fn eventfd_read(fd: RawFd) -> io::Result<u64> {
+    let mut counter = [0u8; 8];
+    // SAFETY: eight writable bytes.
+    check_size(unsafe { libc::read(fd, counter.as_mut_ptr().cast::<c_void>(), 8) })?;
+    Ok(u64::from_ne_bytes(counter))
+}
+
+/// Waits until `fd` has one of `events` (`POLLIN`, `POLLOUT`, …), for at most `timeout`. Gives the
+/// events that occurred, 0 on time-out. `EINTR` counts as a time-out of nothing: call again.
+pub(crate) fn poll_wait(fd: RawFd, events: i16, timeout: Option<Duration>) -> io::Result<i16> {
+    let mut entry = libc::pollfd {
+        fd,
+        events,
+        revents: 0,
+    };
+    let timespec = timeout.map(|timeout| libc::timespec {
+        tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_nsec: timeout.subsec_nanos().into(),
+    });
+    let timespec_ptr = timespec.as_ref().map_or(ptr::null(), ptr::from_ref);
+    // SAFETY: one entry, a null or valid time, no signal mask.
+    match check(unsafe { libc::ppoll(&mut entry, 1, timespec_ptr, ptr::null()) }) {
+        Ok(_) => Ok(entry.revents),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
+        Err(error) => Err(error),
+    }
+}
+
+// ---- sockets --------------------------------------------------------------------------------
+
+/// A new non-blocking stream socket for the family of `address`.
+pub(crate) fn stream_socket(address: &SocketAddr) -> io::Result<OwnedFd> {
+    let family = if address.is_ipv4() {
+        libc::AF_INET
+    } else {
+        libc::AF_INET6
+    };
+    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: takes no pointers.
+    owned(unsafe { libc::socket(family, kind, 0) })
+}
+
+pub(crate) fn bind(fd: RawFd, address: &SocketAddr) -> io::Result<()> {
+    let (storage, length) = to_sockaddr(address);
+    // SAFETY: `storage` holds `length` initialised bytes of a socket address.
+    check(unsafe { libc::bind(fd, ptr::from_ref(&storage).cast(), length) }).map(drop)
+}
+
+pub(crate) fn listen(fd: RawFd, backlog: c_int) -> io::Result<()> {
+    // SAFETY: takes no pointers.
+    check(unsafe { libc::listen(fd, backlog) }).map(drop)
+}
+
+pub(crate) fn connect(fd: RawFd, address: &SocketAddr) -> io::Result<()> {
+    let (storage, length) = to_sockaddr(address);
+    // SAFETY: `storage` holds `length` initialised bytes of a socket address.
+    check(unsafe { libc::connect(fd, ptr::from_ref(&storage).cast(), length) }).map(drop)
+}
+
+/// Accepts one connection; the new socket is non-blocking and close-on-exec.
+pub(crate) fn accept(fd: RawFd) -> io::Result<(OwnedFd, SocketAddr)> {
+    let mut storage = MaybeUninit::<libc::sockaddr_storage>::zeroed();
+    let mut length = size_of::<libc::sockaddr_storage>() as socklen_t;
+    let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: `storage` has room for `length` bytes.
+    let socket =
+        owned(unsafe { libc::accept4(fd, storage.as_mut_ptr().cast(), &mut length, flags) })?;
+    // SAFETY: zeroed first, then filled by the kernel: initialised.
+    let address = to_address(unsafe { storage.assume_init_ref() })?;
+    Ok((socket, address))
+}
+
+pub(crate) fn recv(fd: RawFd, buffer: &mut [u8], flags: c_int) -> io::Result<usize> {
+    // SAFETY: the kernel writes at most the slice's length.
+    check_size(unsafe { libc::recv(fd, buffer.as_mut_ptr().cast(), buffer.len(), flags) })
+}
+
+pub(crate) fn send(fd: RawFd, buffer: &[u8], flags: c_int) -> io::Result<usize> {
+    // SAFETY: the kernel reads at most the slice's length.
+    check_size(unsafe { libc::send(fd, buffer.as_ptr().cast(), buffer.len(), flags) })
+}
+
+/// The most slices one vectored call takes (`IOV_MAX`).
+const IOV_MAX: usize = 1024;
+
+pub(crate) fn recv_vectored(
+    fd: RawFd,
+    buffers: &mut [IoSliceMut<'_>],
+    flags: c_int,
+) -> io::Result<usize> {
+    // SAFETY: all-zero is a valid empty message header.
+    let mut header: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
+    header.msg_iov = buffers.as_mut_ptr().cast();
+    header.msg_iovlen = buffers.len().min(IOV_MAX) as _;
+    // SAFETY: `IoSliceMut` has the layout of `iovec` and borrows its memory for the call.
+    check_size(unsafe { libc::recvmsg(fd, &mut header, flags) })
+}
+
+pub(crate) fn send_vectored(fd: RawFd, buffers: &[IoSlice<'_>], flags: c_int) -> io::Result<usize> {
+    // SAFETY: all-zero is a valid empty message header.
+    let mut header: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
+    header.msg_iov = buffers.as_ptr().cast_mut().cast();
+    header.msg_iovlen = buffers.len().min(IOV_MAX) as _;
+    // SAFETY: `IoSlice` has the layout of `iovec`; sending only reads from it.
+    check_size(unsafe { libc::sendmsg(fd, &header, flags) })
+}
+
+/// `how` is `SHUT_RD`, `SHUT_WR` or `SHUT_RDWR`.
+pub(crate) fn shutdown(fd: RawFd, how: c_int) -> io::Result<()> {
+    // SAFETY: takes no pointers.
+    check(unsafe { libc::shutdown(fd, how) }).map(drop)
+}
+
+/// The socket's own address.
+pub(crate) fn local_addr(fd: RawFd) -> io::Result<SocketAddr> {
+    address_by(|storage, length| {
+        // SAFETY: `storage` has room for `*length` bytes.
+        unsafe { libc::getsockname(fd, storage, length) }
+    })
+}
+
+/// The address of the socket's peer.
+pub(crate) fn peer_addr(fd: RawFd) -> io::Result<SocketAddr> {
+    address_by(|storage, length| {
+        // SAFETY: `storage` has room for `*length` bytes.
+        unsafe { libc::getpeername(fd, storage, length) }
+    })
+}
+
+fn address_by(
+    call: impl FnOnce(*mut libc::sockaddr, *mut socklen_t) -> c_int,
+) -> io::Result<SocketAddr> {
+    let mut storage = MaybeUninit::<libc::sockaddr_storage>::zeroed();
+    let mut length = size_of::<libc::sockaddr_storage>() as socklen_t;
+    check(call(storage.as_mut_ptr().cast(), &mut length))?;
+    // SAFETY: zeroed first, then filled by the kernel: initialised.
+    to_address(unsafe { storage.assume_init_ref() })
+}
+
+/// Sets an option whose value is an `int`.
+pub(crate) fn set_option(fd: RawFd, level: c_int, name: c_int, value: c_int) -> io::Result<()> {
+    let length = size_of::<c_int>() as socklen_t;
+    let value = ptr::from_ref(&value).cast();
+    // SAFETY: `value` points to `length` bytes.
+    check(unsafe { libc::setsockopt(fd, level, name, value, length) }).map(drop)
+}
+
+/// Reads an option whose value is an `int`.
+pub(crate) fn option(fd: RawFd, level: c_int, name: c_int) -> io::Result<c_int> {
+    let mut value: c_int = 0;
+    let mut length = size_of::<c_int>() as socklen_t;
+    let pointer = ptr::from_mut(&mut value).cast();
+    // SAFETY: `value` has room for `length` bytes.
+    check(unsafe { libc::getsockopt(fd, level, name, pointer, &mut length) })?;
+    Ok(value)
+}
+
+/// Whether the open file description is in non-blocking mode.
+pub(crate) fn is_nonblocking(fd: RawFd) -> io::Result<bool> {
+    // SAFETY: takes no pointers.
+    let flags = check(unsafe { libc::fcntl(fd, libc::F_GETFL) })?;
+    Ok(flags & libc::O_NONBLOCK != 0)
+}
+
+/// Sets the blocking mode of the open file description.
+pub(crate) fn set_nonblocking(fd: RawFd, nonblocking: bool) -> io::Result<()> {
+    let mut value = c_int::from(nonblocking);
+    // SAFETY: FIONBIO reads one int.
+    check(unsafe { libc::ioctl(fd, libc::FIONBIO, &mut value) }).map(drop)
+}
+
+/// Duplicates a descriptor, close-on-exec.
+pub(crate) fn duplicate(fd: &impl AsRawFd) -> io::Result<OwnedFd> {
+    // SAFETY: takes no pointers.
+    owned(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3) })
+}
+
+fn to_sockaddr(address: &SocketAddr) -> (libc::sockaddr_storage, socklen_t) {
+    // SAFETY: all-zero is a valid `sockaddr_storage`.
+    let mut storage: libc::sockaddr_storage = unsafe { MaybeUninit::zeroed().assume_init() };
+    let length = match address {
+        SocketAddr::V4(v4) => {
+            let raw = libc::sockaddr_in {
+                sin_family: libc::AF_INET as libc::sa_family_t,
+                sin_port: v4.port().to_be(),
+                sin_addr: libc::in_addr {
+                    s_addr: u32::from_ne_bytes(v4.ip().octets()),
+                },
+                sin_zero: [0; 8],
+            };
+            // SAFETY: `sockaddr_storage` is large and aligned enough for every address.
+            unsafe {
+                ptr::from_mut(&mut storage)
+                    .cast::<libc::sockaddr_in>()
+                    .write(raw)
+            };
+            size_of::<libc::sockaddr_in>()
+        }
+        SocketAddr::V6(v6) => {
+            let raw = libc::sockaddr_in6 {
+                sin6_family: libc::AF_INET6 as libc::sa_family_t,
+                sin6_port: v6.port().to_be(),
+                sin6_flowinfo: v6.flowinfo(),
+                sin6_addr: libc::in6_addr {
+                    s6_addr: v6.ip().octets(),
+                },
+                sin6_scope_id: v6.scope_id(),
+            };
+            // SAFETY: as above.
+            unsafe {
+                ptr::from_mut(&mut storage)
+                    .cast::<libc::sockaddr_in6>()
+                    .write(raw)
+            };
+            size_of::<libc::sockaddr_in6>()
+        }
+    };
+    (storage, length as socklen_t)
+}
+
+fn to_address(storage: &libc::sockaddr_storage) -> io::Result<SocketAddr> {
+    match c_int::from(storage.ss_family) {
+        libc::AF_INET => {
+            // SAFETY: the family says which address the storage holds.
+            let raw = unsafe { &*ptr::from_ref(storage).cast::<libc::sockaddr_in>() };
+            let ip = Ipv4Addr::from(raw.sin_addr.s_addr.to_ne_bytes());
+            Ok(SocketAddrV4::new(ip, u16::from_be(raw.sin_port)).into())
+        }
+        libc::AF_INET6 => {
+            // SAFETY: as above.
+            let raw = unsafe { &*ptr::from_ref(storage).cast::<libc::sockaddr_in6>() };
+            let ip = Ipv6Addr::from(raw.sin6_addr.s6_addr);
+            let port = u16::from_be(raw.sin6_port);
+            Ok(SocketAddrV6::new(ip, port, raw.sin6_flowinfo, raw.sin6_scope_id).into())
+        }
+        other => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("not an internet socket: address family {other}"),
+        )),
+    }
+}
+
+// ---- memory ---------------------------------------------------------------------------------
+
+/// `MADV_GUARD_INSTALL` (Linux ≥ 6.13): pages that fault without a mapping of their own.
+const MADV_GUARD_INSTALL: c_int = 102;
+
+/// Reserves private, readable and writable memory without committing swap to it.
+pub(crate) fn reserve(bytes: usize) -> io::Result<usize> {
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_STACK;
+    // SAFETY: a new mapping at an address of the kernel's choice touches no existing memory.
+    let address = unsafe { libc::mmap(ptr::null_mut(), bytes, protection, flags, -1, 0) };
+    if address == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: our own new mapping. A kernel without huge pages refuses; nothing is lost then.
+    unsafe { libc::madvise(address, bytes, libc::MADV_NOHUGEPAGE) };
+    Ok(address as usize)
+}
+
+/// Makes a range fault on every access, without splitting the mapping.
+///
+/// # Safety
+/// The range is page-aligned, belongs to a mapping of `reserve` and nothing live is in it.
+pub(crate) unsafe fn install_guard(address: usize, bytes: usize) -> io::Result<()> {
+    // SAFETY: the caller's promise.
+    check(unsafe { libc::madvise(address as *mut c_void, bytes, MADV_GUARD_INSTALL) }).map(drop)
+}
+
+/// Makes a range inaccessible; costs up to two mappings.
+///
+/// # Safety
+/// As for `install_guard`.
+pub(crate) unsafe fn protect(address: usize, bytes: usize) -> io::Result<()> {
+    // SAFETY: the caller's promise.
+    check(unsafe { libc::mprotect(address as *mut c_void, bytes, libc::PROT_NONE) }).map(drop)
+}
+
+/// Gives the pages of a range back; they read as zero afterwards, guards stay.
+///
+/// # Safety
+/// The range is page-aligned, belongs to a mapping of `reserve` and nothing live is in it.
+pub(crate) unsafe fn discard(address: usize, bytes: usize) {
+    // SAFETY: the caller's promise. A failure only means the pages stay resident.
+    unsafe { libc::madvise(address as *mut c_void, bytes, libc::MADV_DONTNEED) };
+}
+
+pub(crate) fn page_size() -> usize {
+    // SAFETY: takes no pointers.
+    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }
+}
+
+// ---- signals --------------------------------------------------------------------------------
+
+/// Installs `handler`, which must be async-signal-safe, with `SA_ONSTACK | SA_RESTART`.
+pub(crate) fn set_signal_handler(signal: c_int, handler: extern "C" fn(c_int)) -> io::Result<()> {
+    // SAFETY: all-zero is a valid `sigaction`.
+    let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
+    action.sa_sigaction = handler as *const () as usize;
+    action.sa_flags = libc::SA_ONSTACK | libc::SA_RESTART;
+    // SAFETY: a valid action whose handler may run at any point, as its documentation demands.
+    check(unsafe { libc::sigaction(signal, &action, ptr::null_mut()) }).map(drop)
+}

@@ -1,0 +1,305 @@
+//! `std::thread`, for coroutines: `use tarae::thread` in place of `use std::thread`.
+//!
+//! Public. Nothing here starts a thread: `spawn` makes a coroutine on the runtime that is running.
+
+use std::fmt;
+use std::io;
+use std::panic::Location;
+use std::time::{Duration, Instant};
+
+use crate::sched::runtime::Spawn;
+use crate::sched::task::TaskRef;
+use crate::sched::{self, Cancel, Unparker, WaitReason, runtime};
+
+pub use crate::sched::handle::{JoinError, JoinHandle};
+
+/// What [`JoinHandle::join`] gives.
+pub type Result<T> = std::result::Result<T, JoinError>;
+
+/// Spawns a coroutine that runs `f`.
+///
+/// It starts on this worker or, before it has started, on another one that is idle; once started it
+/// never changes its thread, so its locals need not be `Send`. If the coroutine that calls this has
+/// just accepted a connection, the new one is taken for that connection's and goes to the worker
+/// that has the fewest. On a plain thread it goes to the runtime that is running.
+///
+/// It begins when its worker comes round to it, never inside this call.
+///
+/// # Panics
+///
+/// When no runtime is running: call it inside [`run`](crate::run).
+///
+/// # Examples
+///
+/// ```
+/// tarae::run(|| {
+///     let greeting = tarae::thread::spawn(|| "hello".to_string());
+///     assert_eq!(greeting.join().unwrap(), "hello");
+/// })
+/// .unwrap();
+/// ```
+#[track_caller]
+pub fn spawn<F, T>(f: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let spawn = Spawn {
+        name: None,
+        stack_size: None,
+        spawned_at: Location::caller(),
+    };
+    runtime::spawn(spawn, f).expect(NO_RUNTIME)
+}
+
+/// Spawns a coroutine on this worker and no other, so that neither `f` nor its result needs `Send`.
+///
+/// # Panics
+///
+/// When this thread is not a worker's.
+///
+/// # Examples
+///
+/// ```
+/// use std::cell::Cell;
+/// use std::rc::Rc;
+///
+/// tarae::run(|| {
+///     let count = Rc::new(Cell::new(0));
+///     let theirs = Rc::clone(&count);
+///     tarae::spawn_local(move || theirs.set(7)).join().unwrap();
+///     assert_eq!(count.get(), 7);
+/// })
+/// .unwrap();
+/// ```
+#[track_caller]
+pub fn spawn_local<F, T>(f: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + 'static,
+    T: 'static,
+{
+    let spawn = Spawn {
+        name: None,
+        stack_size: None,
+        spawned_at: Location::caller(),
+    };
+    runtime::spawn_local(spawn, f).expect(NO_RUNTIME)
+}
+
+const NO_RUNTIME: &str = "no runtime is running here: spawn inside `tarae::run`";
+
+/// A coroutine with a name or a stack size of its own; mirrors [`std::thread::Builder`].
+///
+/// # Examples
+///
+/// ```
+/// tarae::run(|| {
+///     let worker = tarae::thread::Builder::new().name("indexer".into());
+///     let handle = worker.spawn(|| tarae::current().name().map(str::to_owned)).unwrap();
+///     assert_eq!(handle.join().unwrap().as_deref(), Some("indexer"));
+/// })
+/// .unwrap();
+/// ```
+#[derive(Debug, Default, Clone)]
+#[must_use = "a builder does nothing until `spawn`"]
+pub struct Builder {
+    name: Option<String>,
+    stack_size: Option<usize>,
+}
+
+impl Builder {
+    /// No name, the runtime's stack size.
+    pub fn new() -> Builder {
+        Builder::default()
+    }
+
+    /// Names the coroutine in dumps and reports.
+    pub fn name(mut self, name: String) -> Builder {
+        self.name = Some(name);
+        self
+    }
+
+    /// Usable bytes of its stack, at least 64 KiB.
+    pub fn stack_size(mut self, bytes: usize) -> Builder {
+        self.stack_size = Some(bytes);
+        self
+    }
+
+    fn into_spawn(self, spawned_at: &'static Location<'static>) -> Spawn {
+        let name = self.name.map(String::into_boxed_str);
+        Spawn {
+            name,
+            stack_size: self.stack_size,
+            spawned_at,
+        }
+    }
+
+    /// As [`spawn`].
+    ///
+    /// # Errors
+    ///
+    /// When no runtime is running.
+    #[track_caller]
+    pub fn spawn<F, T>(self, f: F) -> io::Result<JoinHandle<T>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        runtime::spawn(self.into_spawn(Location::caller()), f).ok_or_else(no_runtime)
+    }
+
+    /// As [`spawn_local`].
+    ///
+    /// # Errors
+    ///
+    /// When this thread is not a worker's.
+    #[track_caller]
+    pub fn spawn_local<F, T>(self, f: F) -> io::Result<JoinHandle<T>>
+    where
+        F: FnOnce() -> T + 'static,
+        T: 'static,
+    {
+        runtime::spawn_local(self.into_spawn(Location::caller()), f).ok_or_else(no_runtime)
+    }
+}
+
+fn no_runtime() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, NO_RUNTIME)
+}
+
+/// Who runs: a coroutine, or on a plain thread that thread. Mirrors [`std::thread::Thread`].
+#[derive(Clone)]
+pub struct Thread {
+    inner: Unparker,
+}
+
+/// Identifies a coroutine or thread within the process; never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ThreadId(Id);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Id {
+    Coroutine(u64),
+    Thread(std::thread::ThreadId),
+}
+
+impl fmt::Display for ThreadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Id::Coroutine(id) => write!(f, "coroutine {id}"),
+            Id::Thread(id) => write!(f, "{id:?}"),
+        }
+    }
+}
+
+impl Thread {
+    pub(crate) fn of(task: TaskRef) -> Thread {
+        Thread {
+            inner: Unparker::Coroutine(task),
+        }
+    }
+
+    /// Its identity.
+    pub fn id(&self) -> ThreadId {
+        ThreadId(match &self.inner {
+            Unparker::Coroutine(task) => Id::Coroutine(task.info.id),
+            Unparker::Thread(thread) => Id::Thread(thread.id()),
+        })
+    }
+
+    /// The name it was given.
+    pub fn name(&self) -> Option<&str> {
+        match &self.inner {
+            Unparker::Coroutine(task) => task.info.name.as_deref(),
+            Unparker::Thread(thread) => thread.name(),
+        }
+    }
+
+    /// Where the coroutine was spawned; `None` for a plain thread.
+    pub fn spawned_at(&self) -> Option<&'static Location<'static>> {
+        match &self.inner {
+            Unparker::Coroutine(task) => Some(task.info.spawned_at),
+            Unparker::Thread(_) => None,
+        }
+    }
+
+    /// Ends its present or next [`park`].
+    pub fn unpark(&self) {
+        self.inner.unpark();
+    }
+}
+
+impl fmt::Debug for Thread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Thread")
+            .field("id", &self.id())
+            .field("name", &self.name())
+            .finish()
+    }
+}
+
+/// The coroutine that calls this, or the plain thread.
+///
+/// # Examples
+///
+/// ```
+/// tarae::run(|| {
+///     assert_eq!(tarae::current().name(), Some("main"));
+///     let other = tarae::spawn(|| tarae::current().id()).join().unwrap();
+///     assert_ne!(other, tarae::current().id());
+/// })
+/// .unwrap();
+/// ```
+pub fn current() -> Thread {
+    Thread {
+        inner: Unparker::current(),
+    }
+}
+
+/// Lets everybody else who is ready run first: the coroutines of this worker or, on a plain thread,
+/// other threads.
+pub fn yield_now() {
+    sched::yield_now();
+}
+
+/// Waits at least so long, to the next millisecond: parks the coroutine or blocks the plain thread.
+/// Returns early when cancelled. See [`time::sleep`](crate::time::sleep).
+pub fn sleep(duration: Duration) {
+    crate::time::sleep(duration);
+}
+
+/// Waits for [`Thread::unpark`], which may have come already; may return without cause, and returns
+/// when cancelled. Parks the coroutine or blocks the plain thread.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+/// use std::sync::Arc;
+///
+/// tarae::run(|| {
+///     let done = Arc::new(AtomicBool::new(false));
+///     let theirs = Arc::clone(&done);
+///     let me = tarae::current();
+///     tarae::spawn(move || {
+///         theirs.store(true, SeqCst);
+///         me.unpark();
+///     });
+///     while !done.load(SeqCst) {
+///         tarae::thread::park();
+///     }
+/// })
+/// .unwrap();
+/// ```
+pub fn park() {
+    sched::park(WaitReason::Park, None, Cancel::Yes);
+}
+
+/// As [`park`], for so long at most.
+pub fn park_timeout(timeout: Duration) {
+    sched::park(
+        WaitReason::Park,
+        Instant::now().checked_add(timeout),
+        Cancel::Yes,
+    );
+}

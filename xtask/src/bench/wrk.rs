@@ -1,0 +1,160 @@
+//! Running `wrk`, and reading what it prints.
+//!
+//! Called by the limit benchmark and by the smoke test. Must never pass over an answer that `wrk`
+//! counted as wrong.
+
+use crate::shell::{Done, output, root};
+use std::process::Command;
+
+/// One run.
+pub(crate) struct Load {
+    /// Held open at once.
+    pub(crate) connections: usize,
+    /// Requests sent together on one connection: 1, or what `bench/pipeline.lua` sends.
+    pub(crate) pipeline: usize,
+    /// How long.
+    pub(crate) seconds: u64,
+    /// The core that `wrk` may use.
+    pub(crate) core: usize,
+}
+
+/// What one run gave.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Report {
+    /// Answers received.
+    pub(crate) requests: u64,
+    /// In that time.
+    pub(crate) seconds: f64,
+    /// 99 of 100 answers came within that many milliseconds.
+    pub(crate) p99_ms: f64,
+    /// Connections refused or broken, and timeouts.
+    pub(crate) socket_errors: u64,
+}
+
+/// Requests in one write of `bench/pipeline.lua`.
+pub(crate) const PIPELINE: usize = 16;
+
+/// Runs `wrk` with one thread.
+pub(crate) fn run(load: &Load, url: &str) -> Done<Report> {
+    let mut command = Command::new("taskset");
+    command
+        .arg("-c")
+        .arg(load.core.to_string())
+        .args(["wrk", "-t1", "--latency"]);
+    command.args(["--timeout", "8s", &format!("-c{}", load.connections)]);
+    command.arg(format!("-d{}s", load.seconds));
+    if load.pipeline == PIPELINE {
+        command.arg("-s").arg(root().join("bench/pipeline.lua"));
+    }
+    let text = output(command.arg(url))?;
+    let report = parse(&text).map_err(|fault| format!("wrk printed {fault}:\n{text}"))?;
+    if report.requests == 0 {
+        return Err(format!("wrk: {url} answered nothing:\n{text}"));
+    }
+    Ok(report)
+}
+
+/// Holds that many connections for two seconds; every one must be answered, and rightly.
+pub(crate) fn hold(url: &str, connections: usize) -> Done {
+    let mut command = Command::new("wrk");
+    command.args([
+        "-t1",
+        "-d2s",
+        "--timeout",
+        "20s",
+        &format!("-c{connections}"),
+        "--latency",
+    ]);
+    let text = output(command.arg(url))?;
+    let report = parse(&text).map_err(|fault| format!("wrk printed {fault}:\n{text}"))?;
+    if report.socket_errors > 0 || report.requests < connections as u64 {
+        return Err(format!(
+            "{connections} connections were not all served:\n{text}"
+        ));
+    }
+    Ok(())
+}
+
+/// Reads the report; the error says what is wrong with it.
+fn parse(text: &str) -> Result<Report, String> {
+    let line = |words: &str| {
+        text.lines()
+            .map(str::trim)
+            .find(|line| line.contains(words))
+    };
+    if let Some(wrong) = line("Non-2xx") {
+        return Err(format!("`{wrong}`"));
+    }
+    let total = line(" requests in ").ok_or("no total")?;
+    let (requests, rest) = total.split_once(" requests in ").ok_or("no total")?;
+    let time = rest.split(',').next().unwrap_or_default();
+    let latency = line("99%").ok_or("no percentiles")?;
+    let latency = latency.split_whitespace().nth(1).unwrap_or_default();
+    let errors = line("Socket errors:").unwrap_or_default();
+    let errors = errors
+        .split([' ', ','])
+        .filter_map(|word| word.parse::<u64>().ok())
+        .sum();
+    Ok(Report {
+        requests: requests
+            .parse()
+            .map_err(|_| format!("no count in `{total}`"))?,
+        seconds: seconds(time).ok_or_else(|| format!("no time in `{total}`"))?,
+        p99_ms: seconds(latency).ok_or_else(|| format!("no time in `{latency}`"))? * 1000.0,
+        socket_errors: errors,
+    })
+}
+
+/// `1.50m`, `2.10s`, `3.00ms`, `640.00us`.
+fn seconds(text: &str) -> Option<f64> {
+    let units = [
+        ("us", 1e-6),
+        ("ms", 1e-3),
+        ("s", 1.0),
+        ("m", 60.0),
+        ("h", 3600.0),
+    ];
+    let (unit, factor) = units.iter().find(|(unit, _)| text.ends_with(unit))?;
+    Some(text.strip_suffix(unit)?.parse::<f64>().ok()? * factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "Running 2s test @ http://127.0.0.1:1/\n  Latency Distribution\n\
+        \x20    50%  640.00us\n     99%    3.50ms\n  240116 requests in 2.10s, 30.46MB read\n\
+        \x20 Socket errors: connect 1, read 2, write 0, timeout 4\nRequests/sec: 114342.04\n";
+
+    #[test]
+    fn the_report_is_read() {
+        let want = Report {
+            requests: 240_116,
+            seconds: 2.1,
+            p99_ms: 3.5,
+            socket_errors: 7,
+        };
+        assert_eq!(parse(TEXT), Ok(want));
+    }
+
+    #[test]
+    fn wrong_answers_are_errors() {
+        let text = format!("{TEXT}  Non-2xx or 3xx responses: 3\n");
+        assert_eq!(parse(&text), Err("`Non-2xx or 3xx responses: 3`".into()));
+    }
+
+    #[test]
+    fn times_have_units() {
+        let cases = [
+            ("90.00us", 90e-6),
+            ("1.50m", 90.0),
+            ("2.00s", 2.0),
+            ("1.00h", 3600.0),
+        ];
+        for (text, want) in cases {
+            let got = seconds(text).expect("a time");
+            assert!((got - want).abs() < 1e-12, "{text}: {got}");
+        }
+        assert_eq!(seconds("4"), None);
+    }
+}
