@@ -22,4 +22,5 @@ pub mod content_type;
 pub mod listing;
 pub mod path;
 pub mod root;
+pub mod serve;
 pub mod site;

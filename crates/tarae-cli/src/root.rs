@@ -173,7 +173,7 @@ impl Root {
             name,
             is_folder,
             len: stat.st_size as u64,
-            modified: stat.st_mtime as i64,
+            modified: stat.st_mtime,
         })
     }
 

@@ -7,9 +7,52 @@ use std::io::{self, ErrorKind, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 
+use tarae::net::TcpListener;
+use tarae::signal::{Signal, Signals};
+use tarae_http::Server;
+
 use crate::args::Serve;
 use crate::root::Root;
 use crate::site::Site;
+
+/// Serves a folder until SIGINT or SIGTERM, and then until every request in flight is answered. A
+/// second signal ends the process at once, with status 1.
+///
+/// # Errors
+///
+/// When the folder or the address cannot be used or the runtime cannot start.
+pub fn run(args: &Serve) -> Result<(), Error> {
+    let root = Root::open(&args.dir).map_err(|cause| Error::folder(&args.dir, &cause))?;
+    let mut runtime = tarae::Builder::new();
+    if let Some(workers) = args.workers {
+        runtime = runtime.workers(workers.get());
+    }
+    let outcome = runtime.run(|| serve(Site::new(root), args.listen));
+    outcome.map_err(|cause| Error(cause.to_string()))?
+}
+
+fn serve(site: Site, addr: SocketAddr) -> Result<(), Error> {
+    let listener = TcpListener::bind(addr).map_err(|cause| Error::listen(addr, &cause))?;
+    let signals = Signals::new(&[Signal::INTERRUPT, Signal::TERMINATE]).map_err(Error::system)?;
+    let server = Server::new(site).start(listener).map_err(Error::system)?;
+    announce(server.local_addr());
+    signals.wait().map_err(Error::system)?;
+    tarae::spawn(move || {
+        // Whoever asks twice does not want to wait. Cancelled when the server ends by itself.
+        if signals.wait().is_ok() {
+            std::process::exit(1);
+        }
+    });
+    server.stop();
+    Ok(())
+}
+
+/// Tells scripts and people that the server is ready, and where. A closed output is no reason not
+/// to serve.
+fn announce(addr: SocketAddr) {
+    let mut out = io::stdout().lock();
+    let _ = writeln!(out, "listening on http://{addr}").and_then(|()| out.flush());
+}
 
 /// Why the server could not start or go on; displays as one sentence for the user that names the
 /// folder or address and says what to do.
@@ -49,6 +92,11 @@ impl Error {
             _ => cause.to_string(),
         };
         Self(format!("cannot listen on {addr}: {reason}"))
+    }
+
+    /// What the system refuses whatever the arguments are, such as another descriptor.
+    fn system(cause: io::Error) -> Self {
+        Self(format!("cannot serve: {cause}"))
     }
 }
 

@@ -217,7 +217,7 @@ fn body(file: File, len: u64) -> io::Result<Body> {
 /// What identifies the file: its date to the nanosecond and its length make the entity tag.
 fn validators(stat: &Stat, now: SystemTime) -> Validators {
     let now = unix_seconds(now) as i64;
-    let (seconds, len) = (stat.st_mtime as i64, stat.st_size as u64);
+    let (seconds, len) = (stat.st_mtime, stat.st_size as u64);
     Validators {
         etag: ETag {
             weak: now.saturating_sub(seconds) < SETTLED_SECONDS,

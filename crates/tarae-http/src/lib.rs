@@ -1,7 +1,8 @@
 //! HTTP/1.1 for servers: strict parsing, limits, pipelining, and the [`Handler`] trait.
 //!
 //! The core does no I/O and has no clock: [`conn::Conn`] is fed bytes and says what to do
-//! next. [`serve_stream`] drives it in direct style over any `Read + Write`.
+//! next. [`Server`] drives it on Tarae's coroutines; [`serve_stream`] in direct style over any
+//! `Read + Write`.
 //!
 //! ```
 //! use tarae_http::{Request, Response, answer};
@@ -30,6 +31,7 @@ mod head;
 mod limits;
 mod request;
 mod response;
+mod server;
 mod target;
 
 pub use http;
@@ -40,3 +42,4 @@ pub use handler::{Handler, Plan};
 pub use limits::Limits;
 pub use request::{Head, Request};
 pub use response::{Body, Response};
+pub use server::{Running, Server};

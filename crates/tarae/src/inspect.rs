@@ -45,6 +45,11 @@ pub enum State {
     Parked,
 }
 
+/// The worker that this thread is, counted from 0 within its runtime; `None` on a plain thread.
+pub fn worker_index() -> Option<usize> {
+    Worker::current().map(Worker::index)
+}
+
 struct Gathering {
     found: Vec<Coroutine>,
     missing: usize,

@@ -11,13 +11,21 @@ use rustix::process::Signal;
 use crate::client::{Client, Running, get, until};
 use crate::temp::Temp;
 
-/// Bytes in which every position is told from its neighbours and its blocks.
+/// Bytes that repeat after a prime number of them only, so that no misplaced block goes unseen.
 fn pattern(len: usize) -> Vec<u8> {
-    (0..len).map(|at| (at ^ at >> 8 ^ at >> 16) as u8).collect()
+    let period: Vec<u8> = (0..65_537_u32)
+        .map(|at| (at ^ at >> 8 ^ at >> 16) as u8)
+        .collect();
+    let mut bytes = period.repeat(len / period.len() + 1);
+    bytes.truncate(len);
+    bytes
 }
 
 fn tarae(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_tarae")).args(args).output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_tarae"))
+        .args(args)
+        .output()
+        .unwrap()
 }
 
 /// Checks that a start fails with this code and one line that holds these words.
@@ -26,7 +34,10 @@ fn check_failure(output: &Output, code: i32, words: &[&str]) {
     let message = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{message}");
     assert!(output.stdout.is_empty());
-    assert!(message.starts_with("tarae: ") && message.lines().count() == 1, "{message}");
+    assert!(
+        message.starts_with("tarae: ") && message.lines().count() == 1,
+        "{message}"
+    );
     for word in words {
         assert!(message.contains(word), "{message:?} lacks {word:?}");
     }
@@ -44,7 +55,11 @@ fn it_serves_a_folder() {
     assert!(home.field("date").is_some());
     let page = server.get("/sub/");
     assert_eq!(page.status, 200);
-    assert!(page.text().contains("href=\"%ED%83%80%EB%9E%98.txt\""), "{}", page.text());
+    assert!(
+        page.text().contains("href=\"%ED%83%80%EB%9E%98.txt\""),
+        "{}",
+        page.text()
+    );
     assert_eq!(server.get("/sub/%ED%83%80%EB%9E%98.txt").text(), "실");
     assert_eq!(server.get("/sub").field("location"), Some("/sub/"));
     assert_eq!(server.get("/nothing").status, 404);
@@ -58,17 +73,28 @@ fn a_connection_is_kept_for_more_requests() {
     let mut client = server.connect();
     client.send("HEAD /a.txt HTTP/1.1\r\nHost: test\r\n\r\n");
     let head = client.head();
-    assert!(head.starts_with("HTTP/1.1 200 ") && head.contains("ontent-"), "{head}");
+    assert!(
+        head.starts_with("HTTP/1.1 200 ") && head.contains("ontent-"),
+        "{head}"
+    );
     for _ in 0..100 {
         client.send(get("/a.txt"));
         assert_eq!(client.reply().text(), "a");
     }
-    let etag = { client.send(get("/a.txt")); client.reply().field("etag").unwrap().to_owned() };
-    client.send(format!("GET /a.txt HTTP/1.1\r\nHost: t\r\nIf-None-Match: {etag}\r\n\r\n"));
+    let etag = {
+        client.send(get("/a.txt"));
+        client.reply().field("etag").unwrap().to_owned()
+    };
+    client.send(format!(
+        "GET /a.txt HTTP/1.1\r\nHost: t\r\nIf-None-Match: {etag}\r\n\r\n"
+    ));
     assert_eq!(client.reply().status, 304);
     client.send("DELETE /a.txt HTTP/1.1\r\nHost: test\r\n\r\n");
     let refused = client.reply();
-    assert_eq!((refused.status, refused.field("allow")), (405, Some("GET, HEAD, OPTIONS")));
+    assert_eq!(
+        (refused.status, refused.field("allow")),
+        (405, Some("GET, HEAD, OPTIONS"))
+    );
     client.send("OPTIONS * HTTP/1.1\r\nHost: test\r\n\r\n");
     assert_eq!(client.reply().status, 204);
     client.send(get("/none"));
@@ -110,7 +136,10 @@ fn a_big_file_arrives_byte_for_byte() {
         assert!(reply.body == big);
         let range = "GET /big.bin HTTP/1.1\r\nHost: t\r\nRange: bytes=1000000-7999999\r\n\r\n";
         let part = server.ask(range);
-        assert_eq!(part.field("content-range"), Some("bytes 1000000-7999999/8388609"));
+        assert_eq!(
+            part.field("content-range"),
+            Some("bytes 1000000-7999999/8388609")
+        );
         assert!(part.status == 206 && part.body == big[1_000_000..8_000_000]);
     }
 }
@@ -129,21 +158,46 @@ fn nothing_outside_the_folder_is_reached() {
     temp.link("root/good.txt", "sub/inside.txt");
     let server = Running::start(&temp.join("root"), &["--workers", "1"]);
     let attempts: [&[u8]; 30] = [
-        b"/../secret.txt", b"/sub/../../secret.txt", b"/..//secret.txt", b"//secret.txt",
-        b"/%2e%2e/secret.txt", b"/%2E%2e/secret.txt", b"/.%2e/secret.txt", b"/%2e./secret.txt",
-        b"/..%2fsecret.txt", b"/%2e%2e%2fsecret.txt", b"/sub%2f..%2f..%2fsecret.txt",
-        b"/..\\secret.txt", b"/..%5csecret.txt", b"/%5c..%5csecret.txt",
-        b"/..%00/secret.txt", b"/sub/inside.txt%00.html", b"/..\x00/secret.txt",
-        b"/%c0%ae%c0%ae/secret.txt", b"/..%c0%afsecret.txt", b"/\xc0\xae\xc0\xae/secret.txt",
-        b"/..%e0%80%afsecret.txt", b"/%252e%252e/secret.txt", b"/..;/secret.txt",
-        b"/.env", b"/%2eenv", b"/.git/config", b"/out.txt", b"/up/secret.txt", b"/abs", b"/pipe",
+        b"/../secret.txt",
+        b"/sub/../../secret.txt",
+        b"/..//secret.txt",
+        b"//secret.txt",
+        b"/%2e%2e/secret.txt",
+        b"/%2E%2e/secret.txt",
+        b"/.%2e/secret.txt",
+        b"/%2e./secret.txt",
+        b"/..%2fsecret.txt",
+        b"/%2e%2e%2fsecret.txt",
+        b"/sub%2f..%2f..%2fsecret.txt",
+        b"/..\\secret.txt",
+        b"/..%5csecret.txt",
+        b"/%5c..%5csecret.txt",
+        b"/..%00/secret.txt",
+        b"/sub/inside.txt%00.html",
+        b"/..\x00/secret.txt",
+        b"/%c0%ae%c0%ae/secret.txt",
+        b"/..%c0%afsecret.txt",
+        b"/\xc0\xae\xc0\xae/secret.txt",
+        b"/..%e0%80%afsecret.txt",
+        b"/%252e%252e/secret.txt",
+        b"/..;/secret.txt",
+        b"/.env",
+        b"/%2eenv",
+        b"/.git/config",
+        b"/out.txt",
+        b"/up/secret.txt",
+        b"/abs",
+        b"/pipe",
     ];
     for path in attempts {
         let request = [b"GET ", path, b" HTTP/1.1\r\nHost: test\r\n\r\n"].concat();
         let reply = server.ask(request);
         let shown = String::from_utf8_lossy(path);
         assert!(matches!(reply.status, 400 | 404), "{shown}: {}", reply.head);
-        assert!(!reply.text().contains("secret") && !reply.text().contains("inside"), "{shown}");
+        assert!(
+            !reply.text().contains("secret") && !reply.text().contains("inside"),
+            "{shown}"
+        );
     }
     let absolute = "GET http://test/../secret.txt HTTP/1.1\r\nHost: test\r\n\r\n";
     assert!(matches!(server.ask(absolute).status, 400 | 404));
@@ -186,11 +240,13 @@ fn check_signal(signal: Signal) {
     let mut download = start_download(&server);
     let first = download.read(1_000);
     server.signal(signal);
-    until("the port is closed", || TcpStream::connect(server.addr).is_err());
-    assert_eq!(idle.rest(), b"");
+    until("the port is closed", || {
+        TcpStream::connect(server.addr).is_err()
+    });
     let rest = download.read(big.len() - 1_000);
     assert!([first, rest].concat() == big);
     assert_eq!(download.rest(), b"");
+    assert_eq!(idle.rest(), b"");
     assert_eq!(server.exit_status().code(), Some(0));
 }
 
@@ -202,6 +258,20 @@ fn sigterm_finishes_what_is_in_flight() {
 #[test]
 fn sigint_finishes_what_is_in_flight() {
     check_signal(Signal::INT);
+}
+
+#[test]
+fn a_second_signal_waits_for_nothing() {
+    let temp = Temp::new();
+    temp.write("big.bin", pattern(32 * 1024 * 1024));
+    let mut server = Running::start(temp.path(), &["--workers", "1"]);
+    let _download = start_download(&server);
+    server.signal(Signal::TERM);
+    until("the port is closed", || {
+        TcpStream::connect(server.addr).is_err()
+    });
+    server.signal(Signal::TERM);
+    assert_eq!(server.exit_status().code(), Some(1));
 }
 
 #[test]
@@ -220,15 +290,28 @@ fn a_taken_port_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap().to_string();
     let output = tarae(&["serve", temp.path().to_str().unwrap(), "--listen", &addr]);
-    check_failure(&output, 1, &["cannot listen on", &addr, "taken", "--listen"]);
+    check_failure(
+        &output,
+        1,
+        &["cannot listen on", &addr, "taken", "--listen"],
+    );
 }
 
 #[test]
 fn an_address_of_another_machine_is_named() {
     // 192.0.2.0/24 is reserved for documentation, so no machine has it.
     let temp = Temp::new();
-    let output = tarae(&["serve", temp.path().to_str().unwrap(), "--listen", "192.0.2.1:8080"]);
-    check_failure(&output, 1, &["cannot listen on 192.0.2.1:8080", "no such address"]);
+    let output = tarae(&[
+        "serve",
+        temp.path().to_str().unwrap(),
+        "--listen",
+        "192.0.2.1:8080",
+    ]);
+    check_failure(
+        &output,
+        1,
+        &["cannot listen on 192.0.2.1:8080", "no such address"],
+    );
 }
 
 #[test]
@@ -256,7 +339,10 @@ fn missing_permission_is_named() {
         if rustix::process::geteuid().is_root() {
             command.uid(65_534).gid(65_534);
         }
-        command.output().inspect_err(|error| println!("skipped: {error}")).ok()
+        command
+            .output()
+            .inspect_err(|error| println!("skipped: {error}"))
+            .ok()
     };
     let closed = closed.to_str().unwrap();
     if let Some(output) = run(&["serve", closed]) {
@@ -269,7 +355,10 @@ fn a_wrong_command_line_ends_with_2() {
     for (args, words) in [
         (&[][..], &["no command"][..]),
         (&["serve", "--listen", "nowhere"], &["--listen nowhere"]),
-        (&["serve", "--wrokers", "1"], &["`--wrokers`", "did you mean `--workers`?"]),
+        (
+            &["serve", "--wrokers", "1"],
+            &["`--wrokers`", "did you mean `--workers`?"],
+        ),
         (&["serve", "--workers", "0"], &["--workers 0"]),
     ] {
         check_failure(&tarae(args), 2, words);
@@ -285,6 +374,9 @@ fn help_and_version_go_to_standard_output() {
     ] {
         let output = tarae(args);
         assert!(output.status.success() && output.stderr.is_empty());
-        assert!(String::from_utf8(output.stdout).unwrap().contains(word), "{args:?}");
+        assert!(
+            String::from_utf8(output.stdout).unwrap().contains(word),
+            "{args:?}"
+        );
     }
 }

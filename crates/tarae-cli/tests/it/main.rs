@@ -2,11 +2,13 @@
 //! real binary over raw sockets.
 
 mod args;
+mod binary;
 mod client;
 mod conditional;
 mod content_type;
 mod listing;
 mod path;
 mod root;
+mod serve;
 mod site;
 mod temp;

@@ -11,7 +11,10 @@ fn check(error: &Error, words: &[&str]) {
     for word in words {
         assert!(message.contains(word), "{message:?} lacks {word:?}");
     }
-    assert!(!message.contains('\n') && !message.contains("  "), "{message:?}");
+    assert!(
+        !message.contains('\n') && !message.contains("  "),
+        "{message:?}"
+    );
 }
 
 #[test]
@@ -19,7 +22,10 @@ fn folders_are_explained() {
     for (cause, words) in [
         (ErrorKind::NotFound.into(), &["`a/b`", "no such folder"][..]),
         (ErrorKind::NotADirectory.into(), &["`a/b`", "not a folder"]),
-        (ErrorKind::PermissionDenied.into(), &["`a/b`", "no permission", "readable"]),
+        (
+            ErrorKind::PermissionDenied.into(),
+            &["`a/b`", "no permission", "readable"],
+        ),
         (Cause::other("odd"), &["`a/b`", "odd"]),
     ] {
         check(&Error::folder(Path::new("a/b"), &cause), words);
@@ -29,9 +35,18 @@ fn folders_are_explained() {
 #[test]
 fn addresses_are_explained() {
     for (cause, words) in [
-        (ErrorKind::AddrInUse.into(), &["[::1]:80", "taken", "`--listen [::1]:0`"][..]),
-        (ErrorKind::PermissionDenied.into(), &["[::1]:80", "1024", "`--listen [::1]:8080`"]),
-        (ErrorKind::AddrNotAvailable.into(), &["[::1]:80", "no such address", "0.0.0.0"]),
+        (
+            ErrorKind::AddrInUse.into(),
+            &["[::1]:80", "taken", "`--listen [::1]:0`"][..],
+        ),
+        (
+            ErrorKind::PermissionDenied.into(),
+            &["[::1]:80", "1024", "`--listen [::1]:8080`"],
+        ),
+        (
+            ErrorKind::AddrNotAvailable.into(),
+            &["[::1]:80", "no such address", "0.0.0.0"],
+        ),
         (Cause::other("odd"), &["[::1]:80", "odd"]),
     ] {
         check(&Error::listen("[::1]:80".parse().unwrap(), &cause), words);

@@ -6,6 +6,7 @@
 use std::any::Any;
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::{Mutex, PoisonError};
 
 use super::task::{Blueprint, Failure, TaskRef};
 use super::{Cancel, Unparker, WaitReason};
@@ -55,7 +56,7 @@ impl<T> JoinHandle<T> {
     /// # Errors
     ///
     /// [`JoinError::is_panic`] when the coroutine panicked, [`JoinError::is_cancelled`] when it
-    /// never ran because the runtime ended, or when the wait itself was cancelled.
+    /// was cancelled before it ran, or when the wait itself was cancelled.
     ///
     /// # Panics
     ///
@@ -85,11 +86,37 @@ impl<T> JoinHandle<T> {
         // SAFETY: done, by the joiner, once; `T` is what the task was made with.
         unsafe { self.task.take_result::<T>() }.map_err(|failure| JoinError {
             kind: match failure {
-                Failure::Panic(payload) => Kind::Panic(payload),
+                Failure::Panic(payload) => Kind::Panic(Mutex::new(payload)),
                 Failure::Cancelled => Kind::NeverRan,
                 Failure::NoStack(error) => Kind::NoStack(error.to_string()),
             },
         })
+    }
+
+    /// Asks the coroutine to stop, and does not wait for it: the wait it is in ends with
+    /// [`Cancelled`](crate::Cancelled) (or early, where there is no error to give), and so does every
+    /// later one. An operation that has succeeded returns its result. One that has not started never
+    /// will: `join` says so.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tarae::net::TcpListener;
+    ///
+    /// tarae::run(|| {
+    ///     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    ///     let acceptor = tarae::spawn(move || listener.accept().map(drop));
+    ///     tarae::yield_now();
+    ///     acceptor.cancel();
+    ///     match acceptor.join() {
+    ///         Ok(accepted) => assert!(tarae::Cancelled::is(&accepted.unwrap_err())),
+    ///         Err(error) => assert!(error.is_cancelled(), "it had not started"),
+    ///     }
+    /// })
+    /// .unwrap();
+    /// ```
+    pub fn cancel(&self) {
+        super::worker::cancel(&self.task);
     }
 
     /// Whether the coroutine has ended; `join` does not wait then.
@@ -123,7 +150,8 @@ pub struct JoinError {
 }
 
 enum Kind {
-    Panic(Box<dyn Any + Send>),
+    /// In a lock only so that the error is `Sync`.
+    Panic(Mutex<Box<dyn Any + Send>>),
     NeverRan,
     NoStack(String),
     WaitCancelled,
@@ -135,7 +163,7 @@ impl JoinError {
         matches!(self.kind, Kind::Panic(_))
     }
 
-    /// The coroutine never ran because the runtime ended, or this wait was cancelled.
+    /// The coroutine was cancelled before it ran, or this wait was cancelled.
     pub fn is_cancelled(&self) -> bool {
         matches!(self.kind, Kind::NeverRan | Kind::WaitCancelled)
     }
@@ -147,7 +175,9 @@ impl JoinError {
     /// When it was not a panic.
     pub fn into_panic(self) -> Box<dyn Any + Send> {
         match self.kind {
-            Kind::Panic(payload) => payload,
+            Kind::Panic(payload) => {
+                payload.into_inner().unwrap_or_else(PoisonError::into_inner)
+            }
             _ => panic!("the coroutine did not panic: {self}"),
         }
     }
@@ -157,6 +187,7 @@ impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
             Kind::Panic(payload) => {
+                let payload = payload.lock().unwrap_or_else(PoisonError::into_inner);
                 let text = payload.downcast_ref::<&str>().copied();
                 let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
                 write!(
@@ -165,7 +196,7 @@ impl fmt::Display for JoinError {
                     text.unwrap_or("(no message)")
                 )
             }
-            Kind::NeverRan => f.write_str("the runtime ended before the coroutine ran"),
+            Kind::NeverRan => f.write_str("the coroutine was cancelled before it ran"),
             Kind::NoStack(error) => write!(f, "the coroutine did not run: {error}"),
             Kind::WaitCancelled => f.write_str("the wait for the coroutine was cancelled"),
         }

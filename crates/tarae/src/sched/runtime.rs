@@ -243,9 +243,11 @@ fn run_worker(
     runtime.report(&worker, stragglers);
     drop(worker);
     drop(runtime);
-    while leaked {
+    if leaked {
         // Thread-local destructors could pull the ground from under the leaked frames.
-        std::thread::park();
+        loop {
+            std::thread::park();
+        }
     }
 }
 

@@ -199,8 +199,8 @@ fn messages(nodes: Nodes<Node>) -> impl Iterator<Item = Message> {
         match unsafe { node.as_ref() }.kind {
             // SAFETY: made by `into_node`.
             NodeKind::Task => Message::Task(unsafe { TaskRef::from_node(node) }),
-            // SAFETY: made by `post`, the node being the first field.
             NodeKind::Posted => {
+                // SAFETY: made by `post`, the node being the first field.
                 Message::Posted(unsafe { Box::from_raw(node.cast::<Posted>().as_ptr()) })
             }
         }

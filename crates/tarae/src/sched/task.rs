@@ -5,7 +5,7 @@
 //! ```text
 //!   Task (header, no type parameters)                     TaskOf<F, T>
 //!   ┌───────────────────────────────────────────────────┬──────────────────────┐
-//!   │ any thread: node, refs, park, join, owner, info    │ stage: F → running   │
+//!   │ any thread: node, refs, park, join, owner,         │ stage: F → running   │
 //!   │ owner's thread only: status, wake, wait, coroutine │        → Result<T>   │
 //!   └───────────────────────────────────────────────────┴──────────────────────┘
 //! ```
@@ -24,7 +24,7 @@ use std::io;
 use std::mem;
 use std::panic::{self, AssertUnwindSafe, Location};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence};
 
 use super::inbox::Linked;
 use super::join::{JoinState, Joiner};
@@ -107,6 +107,8 @@ pub(crate) struct Task {
     pub(super) join: JoinState<Unparker>,
     /// The worker it was started on; null before that.
     pub(super) owner: AtomicPtr<Shared>,
+    /// Set once, by anybody; its worker then looks at it before every wait that can be cancelled.
+    pub(super) cancelled: AtomicBool,
     pub(crate) info: Info,
     pub(super) affinity: Affinity,
     pub(super) class: &'static Class,
@@ -119,7 +121,6 @@ pub(crate) struct Task {
     pub(super) wait: Cell<WaitKey>,
     /// Whether the present wait may be cancelled.
     pub(super) cancellable: Cell<bool>,
-    pub(super) cancelled: Cell<bool>,
     /// It accepted a connection and has spawned nothing since (see `spawn`).
     pub(super) accepted: Cell<bool>,
     /// Its index among the worker's live coroutines.
@@ -213,6 +214,7 @@ impl TaskRef {
             park: ParkState::new(),
             join: JoinState::new(),
             owner: AtomicPtr::new(std::ptr::null_mut()),
+            cancelled: AtomicBool::new(false),
             info: Info {
                 id,
                 name: blueprint.name,
@@ -225,7 +227,6 @@ impl TaskRef {
             reason: Cell::new(WaitReason::None),
             wait: Cell::new(NONE),
             cancellable: Cell::new(false),
-            cancelled: Cell::new(false),
             accepted: Cell::new(false),
             live: Cell::new(NONE),
             switch: UnsafeCell::new(None),

@@ -40,6 +40,8 @@ thread_local! {
 pub(crate) struct Worker {
     shared: &'static Shared,
     number: u32,
+    /// Its place among the runtime's workers.
+    index: usize,
     pub(super) runtime: Arc<Runtime>,
     driver: RefCell<Epoll<Waiter>>,
     ready: RefCell<VecDeque<NonNull<Task>>>,
@@ -68,13 +70,36 @@ pub(super) fn unpark(task: &TaskRef) {
     }
 }
 
+/// Cancels a coroutine from wherever this is called: one that has not started never will.
+pub(super) fn cancel(task: &TaskRef) {
+    task.cancelled.store(true, Ordering::Relaxed);
+    fence(Ordering::SeqCst);
+    let owner = task.owner.load(Ordering::Acquire);
+    // SAFETY: null or a `Shared`, which is never freed.
+    let Some(owner) = (unsafe { owner.as_ref() }) else { return };
+    match Worker::current() {
+        Some(worker) if std::ptr::eq(owner, worker.shared) => worker.cancel(task),
+        _ => {
+            let task = task.clone();
+            owner.post(move |worker| {
+                // A later worker on this inbox does not own it.
+                if task.status.get() != Status::Finished && worker.owns(&task) {
+                    worker.cancel(&task);
+                }
+            });
+        }
+    }
+}
+
 impl Worker {
     pub(super) fn new(shared: &'static Shared, runtime: Arc<Runtime>) -> io::Result<Worker> {
         let number = shared.number();
         let driver = Epoll::new(number, shared.notification(), shared)?;
+        let index = runtime.workers.iter().position(|other| std::ptr::eq(*other, shared));
         Ok(Worker {
             shared,
             number,
+            index: index.expect("a worker of its runtime"),
             driver: RefCell::new(driver),
             ready: RefCell::new(VecDeque::with_capacity(256)),
             woken: RefCell::new(Vec::with_capacity(256)),
@@ -111,6 +136,10 @@ impl Worker {
 
     pub(crate) fn number(&self) -> u32 {
         self.number
+    }
+
+    pub(crate) fn index(&self) -> usize {
+        self.index
     }
 
     pub(crate) fn shared(&self) -> &'static Shared {
@@ -171,7 +200,7 @@ impl Worker {
             self.spend_budget();
             return Wake::Ready;
         }
-        if cancel == Cancel::Yes && task.cancelled.get() {
+        if cancel == Cancel::Yes && task.cancelled.load(Ordering::Relaxed) {
             task.park.end();
             return Wake::Cancelled;
         }
@@ -190,7 +219,7 @@ impl Worker {
         deadline: Option<Instant>,
     ) -> io::Result<Wake> {
         let task = self.task();
-        if task.cancelled.get() {
+        if task.cancelled.load(Ordering::Relaxed) {
             return Ok(Wake::Cancelled);
         }
         let mut driver = self.driver.borrow_mut();
@@ -210,7 +239,7 @@ impl Worker {
 
     pub(super) fn sleep_until(&self, deadline: Instant) -> Wake {
         let task = self.task();
-        if task.cancelled.get() {
+        if task.cancelled.load(Ordering::Relaxed) {
             return Wake::Cancelled;
         }
         let waiter = Waiter::Coroutine(NonNull::from(task));
@@ -283,9 +312,15 @@ impl Worker {
         }
     }
 
+    /// Whether a coroutine was started on this worker and has not ended.
+    fn owns(&self, task: &TaskRef) -> bool {
+        let live = self.live.borrow();
+        live.get(task.live.get()).is_some_and(|ours| ours.as_ptr() == task.as_ptr())
+    }
+
     /// Cancels a coroutine of this worker: the wait it is in, if that can be, and all later ones.
-    fn cancel(&self, task: &Task) {
-        task.cancelled.set(true);
+    pub(super) fn cancel(&self, task: &Task) {
+        task.cancelled.store(true, Ordering::Relaxed);
         if !task.cancellable.get() {
             return;
         }
@@ -394,7 +429,7 @@ impl Worker {
             }
             Some(task.into_raw())
         };
-        if turn % 4 == 0 {
+        if turn.is_multiple_of(4) {
             unstarted().or_else(started)
         } else {
             started().or_else(unstarted)
@@ -438,7 +473,8 @@ impl Worker {
     /// Gives an unstarted coroutine a stack. False if it cannot run.
     fn start(&self, task: TaskRef) -> bool {
         let woken_idle = task.reason.replace(WaitReason::None) != WaitReason::None;
-        if self.stopping.get() && !woken_idle {
+        let cancelled = self.stopping.get() || task.cancelled.load(Ordering::Relaxed);
+        if cancelled && !woken_idle {
             self.abandon(task, Failure::Cancelled);
             return false;
         }
@@ -468,7 +504,11 @@ impl Worker {
             std::ptr::from_ref(self.shared).cast_mut(),
             Ordering::Release,
         );
-        task.cancelled.set(self.stopping.get());
+        // Pairs with the fence in `cancel`: either it sees the owner or this sees the flag.
+        fence(Ordering::SeqCst);
+        if self.stopping.get() {
+            task.cancelled.store(true, Ordering::Relaxed);
+        }
         let live = self.live.borrow_mut().insert(task);
         // SAFETY: alive: it has just gone into `live`.
         unsafe { pointer.as_ref() }.live.set(live);

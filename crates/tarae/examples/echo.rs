@@ -1,0 +1,42 @@
+//! An echo server on coroutines: one for each connection.
+//!
+//! The blocking program of `echo_std.rs`, ported: `use std::` became `use tarae::` where something
+//! waits (sockets, threads), and `main` runs as the first coroutine. Nothing else changed, and a
+//! test holds it to that. Sends back whatever a client sends, until the client has finished.
+//!
+//! ```text
+//! cargo run -p tarae --example echo -- 127.0.0.1:7007
+//! ```
+
+use std::io::{self, Read, Write};
+use tarae::net::{TcpListener, TcpStream};
+use tarae::thread;
+
+fn echo(mut stream: TcpStream) -> io::Result<()> {
+    let mut buffer = [0; 4096];
+    loop {
+        let count = stream.read(&mut buffer)?;
+        if count == 0 {
+            return Ok(());
+        }
+        stream.write_all(&buffer[..count])?;
+    }
+}
+
+#[tarae::main]
+fn main() -> io::Result<()> {
+    let address = std::env::args().nth(1).unwrap_or("127.0.0.1:7007".into());
+    let listener = TcpListener::bind(&address)
+        .map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}")))?;
+    println!("listening on {}", listener.local_addr()?);
+    io::stdout().flush()?;
+    for stream in listener.incoming() {
+        match stream {
+            Ok(stream) => {
+                thread::spawn(move || echo(stream));
+            }
+            Err(error) => eprintln!("a connection was lost: {error}"),
+        }
+    }
+    Ok(())
+}

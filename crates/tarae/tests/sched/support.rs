@@ -1,0 +1,119 @@
+//! What the tests share: a guard against hanging, tests in a process of their own, counts of what
+//! the process holds. Called by every test; decides nothing itself.
+
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// Aborts the process, naming what is stuck, unless it is dropped in time.
+pub(crate) struct Guard {
+    _alive: mpsc::Sender<()>,
+}
+
+/// Guards a test against hanging; a generous bound, since the machine may be busy.
+pub(crate) fn guard(what: &'static str) -> Guard {
+    guard_for(what, Duration::from_secs(120))
+}
+
+pub(crate) fn guard_for(what: &'static str, bound: Duration) -> Guard {
+    let (alive, ended) = mpsc::channel::<()>();
+    std::thread::spawn(move || {
+        if ended.recv_timeout(bound) == Err(mpsc::RecvTimeoutError::Timeout) {
+            eprintln!("stuck for {bound:?}: {what}");
+            std::process::abort();
+        }
+    });
+    Guard { _alive: alive }
+}
+
+const CHILD: &str = "TARAE_TEST_CHILD";
+
+/// Runs `body` in a process that runs nothing but the test `name`, on its first thread.
+pub(crate) fn isolated(name: &str, body: impl FnOnce()) {
+    if std::env::var(CHILD).as_deref() == Ok(name) {
+        return body();
+    }
+    let output = child(name, &[]);
+    assert!(
+        output.status.success(),
+        "{name} in its own process: {}\n{}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+}
+
+/// The output of the test `name`, run alone in a new process that knows it is the child.
+pub(crate) fn child(name: &str, environment: &[(&str, &str)]) -> Output {
+    let _guard = guard_for("a test in a process of its own", Duration::from_secs(300));
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture", "--test-threads=1"])
+        .env(CHILD, name)
+        .envs(environment.iter().copied())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+pub(crate) fn is_child() -> bool {
+    std::env::var_os(CHILD).is_some()
+}
+
+/// Whether the long versions are wanted (`cargo xtask soak`).
+pub(crate) fn soak() -> bool {
+    std::env::var_os("TARAE_SOAK").is_some()
+}
+
+fn entries(folder: &str) -> usize {
+    std::fs::read_dir(folder).unwrap().count()
+}
+
+/// What the process holds and should give back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) descriptors: usize,
+    pub(crate) threads: usize,
+}
+
+pub(crate) fn held() -> Held {
+    Held {
+        descriptors: entries("/proc/self/fd"),
+        threads: entries("/proc/self/task"),
+    }
+}
+
+/// Bytes of a line such as `VmRSS:` or `VmSize:` of the process's status.
+pub(crate) fn memory(line: &str) -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let found = status.lines().find_map(|text| text.strip_prefix(line));
+    let digits = found.unwrap().trim().trim_end_matches(" kB");
+    digits.parse::<usize>().unwrap() * 1024
+}
+
+/// Yields until `condition` holds; the guard of the test bounds it.
+pub(crate) fn until(condition: impl Fn() -> bool) {
+    while !condition() {
+        tarae::yield_now();
+        std::thread::yield_now();
+    }
+}
+
+/// Counts how often it, or a copy made by `twin`, was dropped.
+pub(crate) struct Counted(pub(crate) &'static AtomicUsize);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// A counter that lives as long as the process.
+pub(crate) fn counter() -> &'static AtomicUsize {
+    Box::leak(Box::new(AtomicUsize::new(0)))
+}
+
+/// Runs on so many workers, with a short grace.
+pub(crate) fn run_on<T>(workers: usize, main: impl FnOnce() -> T) -> T {
+    tarae::Builder::new().workers(workers).run(main).unwrap()
+}
