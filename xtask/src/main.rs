@@ -8,6 +8,8 @@
 mod bench;
 mod ci;
 mod docker;
+#[cfg(test)]
+mod platform;
 mod server;
 mod setup;
 mod shell;

@@ -58,6 +58,14 @@ const MEASURES: &[Measure] = &[
         times_threads: 10_000,
         goal_ns: None,
     },
+    Measure {
+        name: "cross",
+        what: "a task wakes one of another worker, which wakes the first: round trip, ns",
+        of: |peer| peer.cross,
+        times: 10_000,
+        times_threads: 10_000,
+        goal_ns: None,
+    },
 ];
 
 fn main() {

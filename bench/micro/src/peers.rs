@@ -35,6 +35,8 @@ pub(crate) struct Peer {
     pub(crate) spawn: Option<Run>,
     /// From a thread to a task and back.
     pub(crate) wake: Option<Run>,
+    /// From a task of one worker to one of another and back, where tasks stay on their worker.
+    pub(crate) cross: Option<Run>,
     /// Parks tasks.
     pub(crate) park: Option<Park>,
     /// Its tasks are threads: dear, so it is measured less often.

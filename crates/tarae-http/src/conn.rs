@@ -331,7 +331,7 @@ impl Conn {
         if self.state != State::Call {
             return;
         }
-        self.served += 1;
+        self.served = self.served.saturating_add(1);
         let last = context
             .limits
             .requests_per_connection

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::conn::{Buffers, Conn, Context, Event, Parked};
-use crate::handler::{Handler, call_contained};
+use crate::handler::{Handler, call_contained, plan_contained};
 use crate::{CommonHeaders, Limits};
 
 /// How a connection ended.
@@ -70,7 +70,7 @@ where
                 }
             }
             Event::Plan => {
-                let plan = handler.plan(conn.head());
+                let plan = plan_contained(handler, conn.head());
                 conn.planned(plan, context);
             }
             Event::Call => {

@@ -48,6 +48,14 @@ pub(crate) fn call_contained<H: Handler + ?Sized>(handler: &H, request: &mut Req
         .unwrap_or_else(|_| Response::plain_status(StatusCode::INTERNAL_SERVER_ERROR).with_close())
 }
 
+/// Asks the handler for its plan; a panic in it counts as one in `call`.
+pub(crate) fn plan_contained<H: Handler + ?Sized>(handler: &H, head: &Head) -> Plan {
+    catch_unwind(AssertUnwindSafe(|| handler.plan(head))).unwrap_or_else(|_| {
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        Plan::reject(Response::plain_status(status).with_close())
+    })
+}
+
 /// What to do with the body of a request, decided when its head is there.
 ///
 /// ```

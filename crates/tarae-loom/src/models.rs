@@ -305,7 +305,8 @@ fn thieves_never_sleep_over_an_offer() {
             let (ring, inbox, sleepers) =
                 (Arc::clone(&ring), Arc::clone(&inbox), Arc::clone(&sleepers));
             thread::spawn(move || {
-                ring.push(NonNull::new(entry as *mut usize).unwrap()).unwrap();
+                ring.push(NonNull::new(entry as *mut usize).unwrap())
+                    .unwrap();
                 loom::sync::atomic::fence(Ordering::SeqCst);
                 sleepers.load(Ordering::Relaxed) > 0 && inbox.claim_wake()
             })

@@ -5,7 +5,7 @@
 
 #![forbid(unsafe_code)]
 
-use proc_macro::{Delimiter, TokenStream, TokenTree};
+use proc_macro::{Delimiter, Group, Punct, Spacing, TokenStream, TokenTree};
 
 /// Runs `main` as the first coroutine of a runtime: `#[tarae::main]`, or
 /// `#[tarae::main(workers = 2, stack_size = 1024 * 1024)]` with the setters of `tarae::Builder`.
@@ -34,34 +34,48 @@ pub fn test(arguments: TokenStream, function: TokenStream) -> TokenStream {
 }
 
 fn wrap(arguments: TokenStream, function: TokenStream, attribute: &str) -> TokenStream {
-    match parts(function).and_then(|parts| Ok((parts, setters(arguments)?))) {
-        Ok((Parts { head, output, body }, setters)) => {
-            let text = format!(
-                "{attribute} {head} {{
-                    let body = || {output} {body};
-                    match ::tarae::Builder::new(){setters}.run(body) {{
-                        ::core::result::Result::Ok(value) => value,
-                        ::core::result::Result::Err(error) => {{
-                            ::std::eprintln!(\"error: {{error}}\");
-                            ::std::process::exit(1)
-                        }}
-                    }}
-                }}"
-            );
-            text.parse().expect("the pieces are token streams")
+    let pieces = parts(function).and_then(|parts| Ok((parts, setters(arguments)?)));
+    let (Parts { head, output, body }, setters) = match pieces {
+        Ok(pieces) => pieces,
+        Err(message) => {
+            return format!("::core::compile_error!({message:?});")
+                .parse()
+                .expect("valid");
         }
-        Err(message) => format!("::core::compile_error!({message:?});")
-            .parse()
-            .expect("valid"),
-    }
+    };
+    let frame = "let body = || __output __body;
+        match ::tarae::Builder::new() __setters .run(body) {
+            ::core::result::Result::Ok(value) => value,
+            ::core::result::Result::Err(error) => {
+                ::std::eprintln!(\"error: {error}\");
+                ::std::process::exit(1)
+            }
+        }";
+    let frame: TokenStream = frame.parse().expect("valid");
+    // The user's tokens are put in as they are: their spans lead errors and spawn sites home.
+    let inner = frame
+        .into_iter()
+        .flat_map(|token| match token.to_string().as_str() {
+            "__output" => output.clone(),
+            "__body" => TokenTree::from(body.clone()).into(),
+            "__setters" => setters.clone(),
+            _ => token.into(),
+        });
+    let mut whole: TokenStream = attribute.parse().expect("valid");
+    whole.extend(head);
+    whole.extend([TokenTree::from(Group::new(
+        Delimiter::Brace,
+        inner.collect(),
+    ))]);
+    whole
 }
 
 struct Parts {
     /// Attributes, visibility, name, parameters and return type.
-    head: String,
+    head: TokenStream,
     /// `-> T`, if there is one.
-    output: String,
-    body: String,
+    output: TokenStream,
+    body: Group,
 }
 
 fn parts(function: TokenStream) -> Result<Parts, String> {
@@ -70,7 +84,6 @@ fn parts(function: TokenStream) -> Result<Parts, String> {
         Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Brace => group,
         _ => return Err("the attribute belongs on a function with a body".into()),
     };
-    let text = |tokens: &[TokenTree]| tokens.iter().cloned().collect::<TokenStream>().to_string();
     let is = |token: &TokenTree, word: &str| token.to_string() == word;
     if tokens.iter().any(|token| is(token, "async")) {
         return Err("tarae runs plain functions: remove `async`".into());
@@ -78,28 +91,26 @@ fn parts(function: TokenStream) -> Result<Parts, String> {
     let arrow = tokens
         .windows(2)
         .position(|pair| is(&pair[0], "-") && is(&pair[1], ">"));
-    let output = arrow.map_or(String::new(), |at| text(&tokens[at..]));
-    let parameters = tokens[..arrow.unwrap_or(tokens.len())]
-        .iter()
-        .rev()
-        .find_map(|token| match token {
-            TokenTree::Group(group) if group.delimiter() == Delimiter::Parenthesis => Some(group),
-            _ => None,
-        });
+    let before = arrow.unwrap_or(tokens.len());
+    let parameters = tokens[..before].iter().rev().find_map(|token| match token {
+        TokenTree::Group(group) if group.delimiter() == Delimiter::Parenthesis => Some(group),
+        _ => None,
+    });
     match parameters {
         Some(group) if group.stream().is_empty() => {}
         _ => return Err("the function takes no parameters".into()),
     }
+    let output = tokens[before..].iter().cloned().collect();
     Ok(Parts {
-        head: text(&tokens),
+        head: tokens.into_iter().collect(),
         output,
-        body: body.to_string(),
+        body,
     })
 }
 
 /// `workers = 2, stack_size = 65536` → `.workers(2).stack_size(65536)`.
-fn setters(arguments: TokenStream) -> Result<String, String> {
-    let mut text = String::new();
+fn setters(arguments: TokenStream) -> Result<TokenStream, String> {
+    let mut setters = TokenStream::new();
     let tokens: Vec<TokenTree> = arguments.into_iter().collect();
     for setting in tokens.split(|token| token.to_string() == ",") {
         match setting {
@@ -108,10 +119,14 @@ fn setters(arguments: TokenStream) -> Result<String, String> {
                 if equals.to_string() == "=" && !value.is_empty() =>
             {
                 let value: TokenStream = value.iter().cloned().collect();
-                text += &format!(".{name}({value})");
+                setters.extend([
+                    TokenTree::from(Punct::new('.', Spacing::Alone)),
+                    name.clone().into(),
+                    Group::new(Delimiter::Parenthesis, value).into(),
+                ]);
             }
             _ => return Err("settings look like `workers = 2, stack_size = 1024 * 1024`".into()),
         }
     }
-    Ok(text)
+    Ok(setters)
 }

@@ -34,14 +34,6 @@
 //! * **Cancellation is an error**: calls report it ([`Cancelled`]); nothing is dropped behind your
 //!   back and nothing that succeeded is lost.
 
-#[cfg(not(all(
-    target_os = "linux",
-    any(target_arch = "x86_64", target_arch = "aarch64")
-)))]
-compile_error!(
-    "tarae runs on Linux on x86_64 and aarch64 only; elsewhere use its Dockerfile or a Linux VM"
-);
-
 mod atomics;
 #[allow(unsafe_code)]
 mod coroutine;

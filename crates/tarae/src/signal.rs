@@ -157,7 +157,16 @@ impl Signals {
             let pending = place.pending.load(Ordering::SeqCst);
             if pending != 0 {
                 let number = pending.trailing_zeros();
-                place.pending.fetch_and(!(1 << number), Ordering::SeqCst);
+                let bit = 1 << number;
+                let before = place.pending.fetch_and(!bit, Ordering::SeqCst);
+                if before & bit == 0 {
+                    // Somebody else who waits for this set was faster.
+                    continue;
+                }
+                if before != bit {
+                    // What is left may be for somebody who waits already: the counter was taken.
+                    sys::eventfd_write(place.eventfd.load(Ordering::SeqCst));
+                }
                 return Ok(Signal(number as i32));
             }
             perform(&self.source, Patience::For(None), ReadEventfd)?;

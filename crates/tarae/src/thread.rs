@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::sched::runtime::Spawn;
 use crate::sched::task::TaskRef;
+use crate::sched::worker::Worker;
 use crate::sched::{self, Cancel, Unparker, WaitReason, runtime};
 
 pub use crate::sched::handle::{JoinError, JoinHandle};
@@ -254,6 +255,28 @@ pub fn current() -> Thread {
     Thread {
         inner: Unparker::current(),
     }
+}
+
+/// Whether the running coroutine has been cancelled: every wait that can be cancelled returns at once
+/// from now on. For loops around calls that have no error to give, such as [`sleep`]. False on a
+/// plain thread.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// tarae::run(|| {
+///     tarae::spawn(|| {
+///         while !tarae::thread::is_cancelled() {
+///             tarae::thread::sleep(Duration::from_secs(1));
+///         }
+///     });
+/// })
+/// .unwrap();
+/// ```
+pub fn is_cancelled() -> bool {
+    Worker::current().is_some_and(Worker::is_cancelled)
 }
 
 /// Lets everybody else who is ready run first: the coroutines of this worker or, on a plain thread,

@@ -14,6 +14,7 @@ pub(super) const PEER: Peer = Peer {
     yields: None,
     spawn: Some(spawn),
     wake: None,
+    cross: None,
     park: None,
     threads: false,
 };

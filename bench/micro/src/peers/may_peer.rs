@@ -15,6 +15,7 @@ pub(super) const PEER: Peer = Peer {
     yields: Some(|times| inside(move || yields(times))),
     spawn: Some(|times| inside(move || spawn(times))),
     wake: Some(wake),
+    cross: None,
     park: Some(park),
     threads: false,
 };

@@ -5,8 +5,9 @@
 use super::{Peer, Turns, turns};
 use std::hint::black_box;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use tarae::inspect::worker_index;
 use tarae::{Builder, Coroutine, thread};
 
 pub(super) const PEER: Peer = Peer {
@@ -15,6 +16,12 @@ pub(super) const PEER: Peer = Peer {
     yields: Some(|times| inside(|| yields(times))),
     spawn: Some(|times| inside(|| spawn(times))),
     wake: Some(|times| inside(|| wake(times))),
+    cross: Some(|times| {
+        Builder::new()
+            .workers(2)
+            .run(|| cross(times))
+            .expect("a runtime")
+    }),
     park: Some(park),
     threads: false,
 };
@@ -77,6 +84,47 @@ fn wake(times: u32) -> Duration {
         shared.answer(number);
     }
     driver.join().expect("no panic")
+}
+
+/// Two coroutines, one on each worker, unpark each other.
+fn cross(times: u32) -> Duration {
+    let turn = Arc::new(AtomicU32::new(0));
+    let there = Arc::new(AtomicBool::new(false));
+    let (first, here) = (thread::current(), worker_index());
+    // The second of two waiting coroutines calls the other worker, which takes one of them.
+    let partners = [0, 1].map(|_| {
+        let (turn, there, first) = (turn.clone(), there.clone(), first.clone());
+        thread::spawn(move || {
+            if worker_index() == here || there.swap(true, Ordering::SeqCst) {
+                return;
+            }
+            for number in (1..=2 * times).step_by(2) {
+                while turn.load(Ordering::Acquire) != number {
+                    thread::park();
+                }
+                turn.store(number + 1, Ordering::Release);
+                first.unpark();
+            }
+        })
+    });
+    while !there.load(Ordering::SeqCst) {
+        std::hint::spin_loop();
+    }
+    let start = Instant::now();
+    for number in (1..=2 * times).step_by(2) {
+        turn.store(number, Ordering::Release);
+        partners
+            .iter()
+            .for_each(|partner| partner.thread().unpark());
+        while turn.load(Ordering::Acquire) != number + 1 {
+            thread::park();
+        }
+    }
+    let time = start.elapsed();
+    partners
+        .into_iter()
+        .for_each(|partner| partner.join().expect("no panic"));
+    time
 }
 
 fn park(count: usize, ready: &dyn Fn(), done: &dyn Fn()) {

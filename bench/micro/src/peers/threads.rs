@@ -15,6 +15,8 @@ pub(super) const PEER: Peer = Peer {
     yields: None,
     spawn: Some(spawn),
     wake: Some(wake),
+    // A thread is its own worker.
+    cross: Some(wake),
     park: Some(park),
     threads: true,
 };

@@ -17,6 +17,7 @@ pub(super) const CURRENT_THREAD: Peer = Peer {
     yields: Some(|times| current_thread().block_on(yields(times))),
     spawn: Some(|times| current_thread().block_on(spawn(times))),
     wake: Some(|times| wake(current_thread(), times)),
+    cross: None,
     park: Some(|count, ready, done| park(current_thread(), count, ready, done)),
     threads: false,
 };
@@ -27,6 +28,7 @@ pub(super) const MULTI_THREAD: Peer = Peer {
     yields: Some(|times| on_worker(yields(times))),
     spawn: Some(|times| on_worker(spawn(times))),
     wake: Some(|times| wake(multi_thread(), times)),
+    cross: None,
     park: Some(|count, ready, done| park(multi_thread(), count, ready, done)),
     threads: false,
 };

@@ -1,9 +1,10 @@
 //! The final web server of *The Rust Programming Language* (chapter 21), ported.
 //!
 //! After the Book's listings (<https://doc.rust-lang.org/book/>, MIT or Apache-2.0). The port is
-//! `use std::` → `use tarae::` and `#[tarae::main]`: the workers of the pool become coroutines, the
-//! sleep parks one of them and holds up nobody else. As in the Book it answers two requests and
-//! ends when both are done; give it another number to go on for longer.
+//! `use std::` → `use tarae::` and the attribute on `main`. The four workers of the pool become
+//! coroutines, here of a single thread: a sleep parks one of them and holds up nobody else. As in
+//! the Book it answers two requests and ends when both are done; give it another number to go on
+//! for longer.
 //!
 //! ```text
 //! cargo run -p tarae --example book_server -- [ADDRESS [REQUESTS [SLEEP_MS]]]
@@ -50,7 +51,7 @@ fn number(place: usize, default: u64) -> io::Result<u64> {
     })
 }
 
-#[tarae::main]
+#[tarae::main(workers = 1)]
 fn main() -> io::Result<()> {
     let address = std::env::args().nth(1).unwrap_or("127.0.0.1:7878".into());
     let requests = number(2, 2)?;

@@ -9,9 +9,9 @@
 //! | operation | what it does |
 //! | --- | --- |
 //! | `register` | has edges of a source reported from now on |
-//! | `poll_ready` | leaves a waiter until the source is ready in one direction, or a deadline passes |
+//! | `poll_ready` | leaves a waiter until a place is ready, or a deadline passes |
 //! | `sleep` | leaves a waiter until a deadline passes |
-//! | `step` | tries an operation (`operation`: recv, send, accept, connect…): `Done` or `NotReady` |
+//! | `step` | tries an operation (recv, send, accept, connect…): `Done` or `NotReady` |
 //! | `cancel` | takes a waiter back; afterwards it is never handed out |
 //! | `wait` | sleeps until something is ready, due, or notified; hands out the waiters |
 //! | `notify` | a write to the notification descriptor, from any thread, ends a `wait` |
@@ -121,8 +121,8 @@ pub(crate) trait Driver {
     /// The present, as of the last `wait`.
     fn now(&self) -> Instant;
 
-    /// Tries an operation: at once, in a backend of readiness. After `NotReady`, wait and call again
-    /// with the same operation.
+    /// Tries an operation: at once, in a backend of readiness. After `NotReady`, wait and call
+    /// again with the same operation.
     ///
     /// # Safety
     /// The operation's memory stays valid and unmoved until the step is `Done`.

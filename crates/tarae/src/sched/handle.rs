@@ -94,9 +94,9 @@ impl<T> JoinHandle<T> {
     }
 
     /// Asks the coroutine to stop, and does not wait for it: the wait it is in ends with
-    /// [`Cancelled`](crate::Cancelled) (or early, where there is no error to give), and so does every
-    /// later one. An operation that has succeeded returns its result. One that has not started never
-    /// will: `join` says so.
+    /// [`Cancelled`](crate::Cancelled) (or early, where there is no error to give), and so does
+    /// every later one. An operation that has succeeded returns its result. A coroutine that has
+    /// not started never will: `join` says so.
     ///
     /// # Examples
     ///
@@ -175,9 +175,7 @@ impl JoinError {
     /// When it was not a panic.
     pub fn into_panic(self) -> Box<dyn Any + Send> {
         match self.kind {
-            Kind::Panic(payload) => {
-                payload.into_inner().unwrap_or_else(PoisonError::into_inner)
-            }
+            Kind::Panic(payload) => payload.into_inner().unwrap_or_else(PoisonError::into_inner),
             _ => panic!("the coroutine did not panic: {self}"),
         }
     }

@@ -3,6 +3,8 @@
 //! Called by `net` and `signal`. In a coroutine the worker's driver tries and the coroutine parks;
 //! on a plain thread the system call is made here and the thread waits in `ppoll`.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::panic::Location;
@@ -29,10 +31,13 @@ pub(crate) fn perform<O: Operation>(
     patience: Patience,
     mut operation: O,
 ) -> io::Result<O::Output> {
-    let worker = Worker::current().filter(|worker| worker.in_coroutine());
+    // A callback runs outside of coroutines, but what it finds is the driver's to know as well.
+    let worker = Worker::current();
     let mut blocked = false;
     if let Some(worker) = worker {
-        worker.spend_budget();
+        if worker.in_coroutine() {
+            worker.spend_budget();
+        }
         blocked = worker.with_driver(|driver| driver.is_blocked(source, O::DIRECTION));
         blocked &= matches!(patience, Patience::For(_));
     }
@@ -83,7 +88,7 @@ fn timed_out() -> io::Error {
 /// has passed, or the runtime ends. On a plain thread: waits, then calls it.
 pub(crate) fn park_until_readable<S, F>(
     state: S,
-    source: impl Fn(&S) -> &Source,
+    source: fn(&S) -> &Source,
     deadline: Option<Instant>,
     spawned_at: &'static Location<'static>,
     f: F,
@@ -92,8 +97,10 @@ pub(crate) fn park_until_readable<S, F>(
     F: FnOnce(S, Wake) + Send + 'static,
 {
     let Some(worker) = Worker::current() else {
-        let wake = wait_ready(source(&state), Direction::Read, deadline);
-        return f(state, wake.unwrap_or(Wake::Cancelled));
+        return in_turn(Box::new(move || {
+            let wake = wait_ready(source(&state), Direction::Read, deadline);
+            f(state, wake.unwrap_or(Wake::Cancelled));
+        }));
     };
     let reason = WaitReason::Readable(source(&state).raw());
     let place = worker.with_driver(|driver| driver.register(source(&state), Direction::Read));
@@ -126,6 +133,33 @@ pub(crate) fn park_until_readable<S, F>(
     if let Err(Waiter::Spawn(task)) = waiting {
         task.wake.set(Wake::Cancelled);
         worker.enqueue(task);
+    }
+}
+
+/// Runs a function that may come back here, and what it leaves, one after the other: a state that is
+/// put aside again and again must not pile up frames on a plain thread.
+fn in_turn(function: Box<dyn FnOnce()>) {
+    thread_local! {
+        static LEFT: RefCell<Option<VecDeque<Box<dyn FnOnce()>>>> = const { RefCell::new(None) };
+    }
+    let outermost = LEFT.with_borrow_mut(|left| {
+        let outermost = left.is_none();
+        left.get_or_insert_default().push_back(function);
+        outermost
+    });
+    if !outermost {
+        return;
+    }
+    struct End;
+    impl Drop for End {
+        fn drop(&mut self) {
+            // What a panic leaves behind is dropped outside the borrow: it may come back here.
+            drop(LEFT.take());
+        }
+    }
+    let _end = End;
+    while let Some(function) = LEFT.with_borrow_mut(|left| left.as_mut()?.pop_front()) {
+        function();
     }
 }
 

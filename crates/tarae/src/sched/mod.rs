@@ -149,27 +149,22 @@ pub(crate) fn wait_ready(
     {
         return worker.wait_ready(source, direction, deadline);
     }
-    let events = match direction {
+    let mut events = match direction {
         Direction::Read => libc::POLLIN | libc::POLLPRI | libc::POLLRDHUP,
         Direction::Write => libc::POLLOUT,
     };
-    let left = match deadline {
-        None => None,
-        Some(deadline) => {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(Wake::TimedOut);
-            }
-            Some(left)
+    loop {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        match crate::sys::poll_wait(source.raw(), events, left)? {
+            0 if left.is_some_and(|left| left.is_zero()) => return Ok(Wake::TimedOut),
+            // The time may be up now, or a signal came.
+            0 => {}
+            // Out-of-band data ends a wait for reading in a coroutine, but would do so here again
+            // and again for a reader that leaves it there: look for ordinary data only, then.
+            libc::POLLPRI => events &= !libc::POLLPRI,
+            _ => return Ok(Wake::Ready),
         }
-    };
-    // Out-of-band data ends a wait for reading, as it does in a coroutine, but would do so again
-    // and again for a reader that leaves it there: look for ordinary data only, then.
-    let events = match crate::sys::poll_wait(source.raw(), events, left)? {
-        libc::POLLPRI => events & !libc::POLLPRI,
-        _ => return Ok(Wake::Ready),
-    };
-    crate::sys::poll_wait(source.raw(), events, left).map(|_| Wake::Ready)
+    }
 }
 
 /// Sleeps until `deadline`; early only when cancelled.

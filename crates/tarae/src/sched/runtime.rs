@@ -145,13 +145,13 @@ impl Builder {
         let deadline = worker.enter(|| {
             worker.enqueue(task);
             worker.run_until(|| handle.is_finished());
-            let deadline = Instant::now() + runtime.grace;
+            let deadline = runtime.deadline();
             locked(&RUNNING).retain(|other| !std::ptr::eq(other.as_ptr(), &*runtime));
             runtime.stop();
             runtime.report(&worker, worker.wind_down(deadline));
             deadline
         });
-        let stragglers = runtime.await_workers(deadline + Duration::from_secs(1));
+        let stragglers = runtime.await_workers(deadline);
         if stragglers.is_empty() {
             threads.into_iter().for_each(|thread| {
                 // A worker's loop contains every panic but its own, which has been printed.
@@ -237,7 +237,7 @@ fn run_worker(
     drop(started);
     let stragglers = worker.enter(|| {
         worker.run_until(|| runtime.stopping.load(Ordering::Acquire));
-        worker.wind_down(Instant::now() + runtime.grace)
+        worker.wind_down(runtime.deadline())
     });
     let leaked = !stragglers.is_empty();
     runtime.report(&worker, stragglers);
@@ -256,6 +256,13 @@ impl Runtime {
         self.workers.len() == 1
     }
 
+    /// When the grace that begins now is over.
+    fn deadline(&self) -> Instant {
+        // A century stands for a grace beyond what the clock can say.
+        let century = Duration::from_secs(100 * 365 * 24 * 3600);
+        Instant::now() + self.grace.min(century)
+    }
+
     fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
         for shared in &self.workers {
@@ -268,8 +275,10 @@ impl Runtime {
         self.one_ended.notify_all();
     }
 
-    /// Waits until every worker has ended, or `deadline`; gives all that would not end.
+    /// Waits until every worker has ended, or a little beyond `deadline`, since theirs began a
+    /// little later; gives all that would not end.
     fn await_workers(&self, deadline: Instant) -> Vec<String> {
+        let deadline = deadline + Duration::from_secs(1);
         let mut ended = locked(&self.ended);
         while ended.len() < self.workers.len() {
             let left = deadline.saturating_duration_since(Instant::now());

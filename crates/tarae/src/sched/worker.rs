@@ -76,7 +76,9 @@ pub(super) fn cancel(task: &TaskRef) {
     fence(Ordering::SeqCst);
     let owner = task.owner.load(Ordering::Acquire);
     // SAFETY: null or a `Shared`, which is never freed.
-    let Some(owner) = (unsafe { owner.as_ref() }) else { return };
+    let Some(owner) = (unsafe { owner.as_ref() }) else {
+        return;
+    };
     match Worker::current() {
         Some(worker) if std::ptr::eq(owner, worker.shared) => worker.cancel(task),
         _ => {
@@ -95,7 +97,10 @@ impl Worker {
     pub(super) fn new(shared: &'static Shared, runtime: Arc<Runtime>) -> io::Result<Worker> {
         let number = shared.number();
         let driver = Epoll::new(number, shared.notification(), shared)?;
-        let index = runtime.workers.iter().position(|other| std::ptr::eq(*other, shared));
+        let index = runtime
+            .workers
+            .iter()
+            .position(|other| std::ptr::eq(*other, shared));
         Ok(Worker {
             shared,
             number,
@@ -202,7 +207,7 @@ impl Worker {
         }
         if cancel == Cancel::Yes && task.cancelled.load(Ordering::Relaxed) {
             task.park.end();
-            return Wake::Cancelled;
+            return self.refuse_to_wait();
         }
         if let Some(deadline) = deadline {
             let waiter = Waiter::Coroutine(NonNull::from(task));
@@ -220,7 +225,7 @@ impl Worker {
     ) -> io::Result<Wake> {
         let task = self.task();
         if task.cancelled.load(Ordering::Relaxed) {
-            return Ok(Wake::Cancelled);
+            return Ok(self.refuse_to_wait());
         }
         let mut driver = self.driver.borrow_mut();
         let place = driver.register(source, direction)?;
@@ -240,12 +245,19 @@ impl Worker {
     pub(super) fn sleep_until(&self, deadline: Instant) -> Wake {
         let task = self.task();
         if task.cancelled.load(Ordering::Relaxed) {
-            return Wake::Cancelled;
+            return self.refuse_to_wait();
         }
         let waiter = Waiter::Coroutine(NonNull::from(task));
         task.wait
             .set(self.driver.borrow_mut().sleep(waiter, deadline));
         self.suspend(Status::ParkedInDriver, WaitReason::Sleep, Cancel::Yes)
+    }
+
+    /// A wait of a cancelled coroutine. It yields all the same: a loop around a wait that ignores
+    /// the cancellation would otherwise hold its worker for ever, the end of the runtime with it.
+    fn refuse_to_wait(&self) -> Wake {
+        self.yield_now();
+        Wake::Cancelled
     }
 
     pub(super) fn yield_now(&self) {
@@ -276,6 +288,11 @@ impl Worker {
         self.current
             .get()
             .is_some_and(|task| unsafe { task.as_ref() }.accepted.take())
+    }
+
+    /// Whether the running coroutine has been cancelled.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.in_coroutine() && self.task().cancelled.load(Ordering::Relaxed)
     }
 
     /// Whether the running coroutine counts as one of this worker's connections.
@@ -315,7 +332,8 @@ impl Worker {
     /// Whether a coroutine was started on this worker and has not ended.
     fn owns(&self, task: &TaskRef) -> bool {
         let live = self.live.borrow();
-        live.get(task.live.get()).is_some_and(|ours| ours.as_ptr() == task.as_ptr())
+        live.get(task.live.get())
+            .is_some_and(|ours| ours.as_ptr() == task.as_ptr())
     }
 
     /// Cancels a coroutine of this worker: the wait it is in, if that can be, and all later ones.
@@ -448,25 +466,27 @@ impl Worker {
         }
         header.status.set(Status::Running);
         self.budget.set(BUDGET);
+        self.call_hook(Switch::In, task);
         self.current.set(Some(task));
-        if let Some(hook) = &self.runtime.on_switch {
-            hook(
-                Switch::In,
-                &crate::thread::Thread::of(self.current_task().expect("set above")),
-            );
-        }
         // SAFETY: started, suspended and on its own thread: nobody else touches the switch.
         let switch = unsafe { (*header.switch.get()).as_mut() }.expect("a started coroutine");
         let ended = switch.resume(()).as_return().is_some();
-        if let Some(hook) = &self.runtime.on_switch {
-            hook(
-                Switch::Out,
-                &crate::thread::Thread::of(self.current_task().expect("set above")),
-            );
-        }
         self.current.set(None);
+        self.call_hook(Switch::Out, task);
         if ended {
             self.finish(header);
+        }
+    }
+
+    /// Calls the user's hook while no coroutine is current: it runs on the worker's own stack, from
+    /// where a wait could not switch. Its panic must not unwind the worker, whose coroutines may
+    /// borrow from the caller of `run`.
+    fn call_hook(&self, switch: Switch, task: NonNull<Task>) {
+        if let Some(hook) = &self.runtime.on_switch {
+            // SAFETY: `live` owns a reference, which is borrowed for the clone only.
+            let borrowed = std::mem::ManuallyDrop::new(unsafe { TaskRef::from_raw(task) });
+            let thread = crate::thread::Thread::of(TaskRef::clone(&borrowed));
+            contain(|| hook(switch, &thread));
         }
     }
 

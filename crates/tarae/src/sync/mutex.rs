@@ -7,8 +7,8 @@ use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};
 use super::queue::WaitQueue;
 use crate::sched::{self, Cancel, WaitReason};
 
-/// Mutual exclusion: [`std::sync::Mutex`], whose `lock` parks the coroutine in place of blocking its
-/// worker. The guard may be held across a wait. A panic while it is held poisons the lock.
+/// Mutual exclusion: [`std::sync::Mutex`], whose `lock` parks the coroutine in place of blocking
+/// its worker. The guard may be held across a wait. A panic while it is held poisons the lock.
 ///
 /// # Examples
 ///

@@ -61,9 +61,10 @@ fn a_request_in_flight_is_finished_before_the_end() {
 
 #[test]
 fn sleepers_hold_up_nobody_while_a_worker_is_free() {
-    let (_program, address) = server(&["10", FOREVER_MS]);
+    let (program, address) = server(&["10", FOREVER_MS]);
     let _sleepers: Vec<_> = (0..3).map(|_| request(&address, "/sleep")).collect();
-    for _ in 0..7 {
+    for _ in 0..6 {
         answers(request(&address, "/"), "200 OK", "hello.html");
     }
+    assert_eq!(program.threads(), 1, "the pool's workers are coroutines");
 }

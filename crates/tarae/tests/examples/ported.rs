@@ -1,9 +1,10 @@
-//! What porting a blocking program takes: `use std::` → `use tarae::`, and `#[tarae::main]`.
+//! What porting a blocking program takes: `use std::` → `use tarae::`, and an attribute on `main`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const ATTRIBUTE: &str = "#[tarae::main]\n";
+/// How the line begins that makes `main` the first coroutine.
+const ATTRIBUTE: &str = "#[tarae::main";
 
 fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")
@@ -15,8 +16,9 @@ fn read(path: &Path) -> String {
 
 /// The program as its author would have written it for the standard library.
 fn unported(text: &str) -> String {
-    text.replace("use tarae::", "use std::")
-        .replace(ATTRIBUTE, "")
+    let kept = text.split_inclusive('\n');
+    let kept = kept.filter(|line| !line.starts_with(ATTRIBUTE));
+    kept.collect::<String>().replace("use tarae::", "use std::")
 }
 
 /// Without the opening words, which tell the twins apart.

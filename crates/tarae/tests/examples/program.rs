@@ -79,6 +79,12 @@ impl Program {
         }
     }
 
+    /// How many threads it has.
+    pub(crate) fn threads(&self) -> usize {
+        let tasks = format!("/proc/{}/task", self.child.id());
+        std::fs::read_dir(tasks).expect("it runs").count()
+    }
+
     /// What else it prints, to its end; it must end by itself, with code 0.
     pub(crate) fn rest(mut self) -> Vec<String> {
         let lines = std::iter::from_fn(|| self.line()).collect();

@@ -88,8 +88,7 @@ fn two_workers_and_a_thread_read_one_stream() {
                 let per_worker = one_on_each(2, move |index| {
                     let seed = round * 10 + index as u64;
                     let (by_arc, count) = (Arc::clone(&theirs), Arc::clone(&got));
-                    let other =
-                        tarae::spawn_local(move || count_all(&*by_arc, seed + 3, &count));
+                    let other = tarae::spawn_local(move || count_all(&*by_arc, seed + 3, &count));
                     // A handle that has been to another thread and back, and a mere clone.
                     let clone = theirs.try_clone().unwrap();
                     let mine = count_all(clone, seed, &got);
@@ -114,8 +113,9 @@ fn a_stream_moves_between_workers_and_a_thread() {
     guarded("a_stream_moves_between_workers_and_a_thread", || {
         for round in 0..12 {
             let (client, server) = pair();
-            let (senders, receivers): (Vec<_>, Vec<_>) =
-                (0..3).map(|_| mpsc::channel::<(usize, TcpStream)>()).unzip();
+            let (senders, receivers): (Vec<_>, Vec<_>) = (0..3)
+                .map(|_| mpsc::channel::<(usize, TcpStream)>())
+                .unzip();
             let receivers: Vec<_> = receivers
                 .into_iter()
                 .map(|receiver| std::sync::Mutex::new(Some(receiver)))
@@ -157,7 +157,9 @@ fn a_stream_moves_between_workers_and_a_thread() {
             let mut received = [0; 5];
             if (hop + round) % 2 == 0 {
                 // Nothing is there yet: this one registers with its worker and really waits.
-                stream.set_read_timeout(Some(std::time::Duration::from_millis(1))).unwrap();
+                stream
+                    .set_read_timeout(Some(std::time::Duration::from_millis(1)))
+                    .unwrap();
                 let kind = (&stream).read(&mut received).unwrap_err().kind();
                 assert_eq!(kind, std::io::ErrorKind::TimedOut);
                 stream.set_read_timeout(None).unwrap();

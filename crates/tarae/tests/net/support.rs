@@ -124,6 +124,13 @@ pub(crate) fn join_each<T>(handles: Vec<JoinHandle<(ThreadId, T)>>) -> Vec<T> {
     values
 }
 
+/// Lets the worker look at its events a few times: it does so after 64 turns of its coroutines.
+pub(crate) fn look() {
+    for _ in 0..3 * 64 {
+        tarae::yield_now();
+    }
+}
+
 /// Waits, in a coroutine, until the coroutine of that name waits for a descriptor.
 pub(crate) fn until_parked(name: &str) {
     loop {

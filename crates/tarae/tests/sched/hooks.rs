@@ -18,11 +18,13 @@ fn in_and_out_alternate_on_each_worker_and_name_the_same_coroutine() {
     let _guard = guard("switch hook");
     let events: Arc<Mutex<Vec<Event>>> = Arc::default();
     let log = Arc::clone(&events);
-    let builder = tarae::Builder::new().workers(2).on_switch(move |switch, who| {
-        let name = who.name().map(str::to_owned);
-        let event = (std::thread::current().id(), switch, who.id(), name);
-        log.lock().unwrap().push(event);
-    });
+    let builder = tarae::Builder::new()
+        .workers(2)
+        .on_switch(move |switch, who| {
+            let name = who.name().map(str::to_owned);
+            let event = (std::thread::current().id(), switch, who.id(), name);
+            log.lock().unwrap().push(event);
+        });
     builder
         .run(|| {
             let handles: Vec<_> = (0..20)
@@ -70,14 +72,25 @@ fn a_hook_that_waits_blocks_its_thread_and_nothing_worse() {
         tarae::time::sleep(Duration::from_micros(10));
         tarae::yield_now();
         drop(tarae::sync::Mutex::new(1).lock());
-        assert_eq!(tarae::current().spawned_at(), None, "no coroutine calls this");
+        assert_eq!(
+            tarae::current().spawned_at(),
+            None,
+            "no coroutine calls this"
+        );
     });
     let sum = builder.run(|| {
-        let parts: Vec<_> = (0..10).map(|n| tarae::spawn(move || {
-            tarae::yield_now();
-            n
-        })).collect();
-        parts.into_iter().map(|part| part.join().unwrap()).sum::<i32>()
+        let parts: Vec<_> = (0..10)
+            .map(|n| {
+                tarae::spawn(move || {
+                    tarae::yield_now();
+                    n
+                })
+            })
+            .collect();
+        parts
+            .into_iter()
+            .map(|part| part.join().unwrap())
+            .sum::<i32>()
     });
     assert_eq!(sum.unwrap(), 45);
 }
@@ -106,7 +119,7 @@ fn the_test_attribute_runs_its_body_in_a_coroutine() {
     assert!(tarae::current().spawned_at().is_some());
 }
 
-#[tarae::test(workers = 2, stack_size = 1024 * 1024, grace = Duration::from_secs(1))]
+#[tarae::test(workers = 2, stack_size = 8 * 1024 * 1024, grace = Duration::from_secs(1))]
 fn the_attribute_takes_the_builders_settings() -> Result<(), std::io::Error> {
     // More than the default stack holds, so `stack_size` must have come through.
     let deep = std::hint::black_box([1u8; 600 * 1024]);
@@ -121,7 +134,10 @@ fn the_attribute_takes_the_builders_settings() -> Result<(), std::io::Error> {
 #[tarae::main(workers = 2)]
 fn attributed_main(// No parameters, but a comment.
 ) -> Result<u32, String> {
-    Ok(tarae::spawn(|| 40).join().map_err(|error| error.to_string())? + 2)
+    Ok(tarae::spawn(|| 40)
+        .join()
+        .map_err(|error| error.to_string())?
+        + 2)
 }
 
 #[tarae::main]

@@ -1,0 +1,257 @@
+//! One connection of the server: woken, read, answered, put aside again.
+//!
+//! Started by the acceptor and by `park_until_readable`. All protocol decisions are `conn`'s;
+//! nothing here looks at bytes. A connection that is put aside holds no buffer.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::Shutdown;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tarae::Wake;
+use tarae::net::{AsSocket, BorrowedSocket, TcpStream, park_until_readable};
+use tarae::time::Instant;
+
+use super::Core;
+use super::connections::{Open, Socket};
+use super::local;
+use crate::conn::{Conn, Context, Event, Parked};
+use crate::handler::{call_contained, plan_contained};
+use crate::{CommonHeaders, Handler};
+
+/// What is read and thrown away of a peer that goes on sending after the last answer.
+const LINGER_BYTES: usize = 256 * 1024;
+/// How long such a peer may be silent.
+const LINGER_SILENCE: Duration = Duration::from_secs(2);
+/// How long all that may take.
+const LINGER_TIME: Duration = Duration::from_secs(5);
+
+/// A connection between two requests, or before the first.
+#[derive(Debug)]
+pub(super) struct Connection<H> {
+    pub(super) open: Open<H>,
+    pub(super) parked: Parked,
+}
+
+impl<H> AsSocket for Connection<H> {
+    fn as_socket(&self) -> BorrowedSocket<'_> {
+        self.open.socket.stream.as_socket()
+    }
+}
+
+/// A connection's first moments: on its worker, in the coroutine that the acceptor spawned.
+pub(super) fn begin<H: Handler>(connection: Connection<H>) {
+    // Answers leave at once; without the option they still leave.
+    let _ = connection.open.socket.stream.set_nodelay(true);
+    resume(connection, Wake::Ready);
+}
+
+/// Goes on with an idle connection, in a coroutine made for it.
+fn resume<H: Handler>(connection: Connection<H>, wake: Wake) {
+    if wake == Wake::TimedOut {
+        return;
+    }
+    let Connection { open, parked } = connection;
+    let core = &open.server.core;
+    open.socket.work();
+    let mut exchange = Exchange {
+        socket: &open.socket,
+        stream: &open.socket.stream,
+        handler: &open.server.handler,
+        core,
+        conn: parked.resume(local::borrow(core)),
+        head_deadline: None,
+        looked: false,
+        last: wake == Wake::Cancelled,
+    };
+    let end = exchange.run(local::common(core));
+    let conn = exchange.conn;
+    match end {
+        End::Idle => {
+            let (parked, buffers) = conn.park();
+            local::give_back(core, buffers);
+            let deadline = Instant::coarse().checked_add(core.limits.idle_timeout);
+            park_until_readable(Connection { open, parked }, deadline, resume);
+        }
+        End::Close { linger } => {
+            local::give_back(core, conn.into_buffers());
+            if linger {
+                // The answer has been sent; whatever goes wrong now is the peer's affair.
+                let _ = self::linger(&open.socket.stream);
+            }
+        }
+    }
+}
+
+/// How an exchange ends.
+enum End {
+    /// There is nothing more to do now.
+    Idle,
+    /// The connection is to be closed, and as [`Event::Close`] says.
+    Close { linger: bool },
+}
+
+const CLOSE: End = End::Close { linger: false };
+
+/// A connection with its buffers, while there is something to do.
+struct Exchange<'a, H> {
+    socket: &'a Socket,
+    stream: &'a TcpStream,
+    handler: &'a H,
+    core: &'a std::sync::Arc<Core>,
+    conn: Conn,
+    /// Until when the head that has begun must be complete.
+    head_deadline: Option<Instant>,
+    /// The socket has been read since the connection was resumed.
+    looked: bool,
+    /// The runtime ends: what has arrived is answered, nothing more.
+    last: bool,
+}
+
+impl<H: Handler> Exchange<'_, H> {
+    /// Reads, calls, writes until there is nothing more to do now.
+    fn run(&mut self, mut common: Rc<CommonHeaders>) -> End {
+        loop {
+            let context = Context {
+                limits: &self.core.limits,
+                common: &common,
+            };
+            self.drain_if_last();
+            let result = match self.conn.next(context) {
+                Event::Idle if self.looked => return self.idle(),
+                Event::Idle => match self.read_at_once() {
+                    Ok(true) => Ok(()),
+                    Ok(false) => return self.idle(),
+                    Err(error) => Err(error),
+                },
+                Event::ReadHead => self.read_head(context),
+                Event::ReadBody => self.read(self.core.limits.body_timeout, context),
+                Event::Plan => {
+                    self.head_deadline = None;
+                    let plan = plan_contained(self.handler, self.conn.head());
+                    self.conn.planned(plan, context);
+                    Ok(())
+                }
+                Event::Call => {
+                    let response = call_contained(self.handler, self.conn.request());
+                    // The handler may have taken its time.
+                    common = local::common(self.core);
+                    let context = Context {
+                        limits: &self.core.limits,
+                        common: &common,
+                    };
+                    self.drain_if_last();
+                    self.conn.respond(response, context);
+                    Ok(())
+                }
+                Event::Pull => {
+                    // The connection ends by itself if the reader failed.
+                    let _ = self.conn.pull();
+                    Ok(())
+                }
+                Event::Write => self.write(context),
+                Event::Close { linger } => return End::Close { linger },
+            };
+            if result.is_err() {
+                return CLOSE;
+            }
+        }
+    }
+
+    /// Has the connection end after what it is at, once the server stops. What has arrived before
+    /// that counts, so the socket is looked at first.
+    fn drain_if_last(&mut self) {
+        if self.looked && (self.last || self.core.is_stopping()) {
+            self.conn.drain();
+        }
+    }
+
+    /// Says that nothing would be lost by closing. False if that is to happen now.
+    fn may_wait(&self) -> bool {
+        self.socket.wait();
+        !self.last && !self.core.is_stopping()
+    }
+
+    /// What comes when nothing is at hand. After an answer this needs no further system call: if
+    /// more has arrived since the socket was read, the driver wakes the connection again.
+    fn idle(&self) -> End {
+        if self.may_wait() { End::Idle } else { CLOSE }
+    }
+
+    /// Takes what has arrived, without waiting. False if nothing has.
+    fn read_at_once(&mut self) -> io::Result<bool> {
+        self.looked = true;
+        self.stream.set_nonblocking(true)?;
+        let result = (&mut &*self.stream).read(self.conn.space());
+        self.stream.set_nonblocking(false)?;
+        match result {
+            Ok(count) => {
+                self.conn.received(count);
+                Ok(true)
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Waits for more of a head. Its time runs from when its first bytes were seen.
+    fn read_head(&mut self, context: Context<'_>) -> io::Result<()> {
+        let now = Instant::now();
+        let until = self
+            .head_deadline
+            .or_else(|| now.checked_add(context.limits.head_timeout));
+        self.head_deadline = until;
+        let left = until.map_or(Duration::MAX, |until| until.duration_since(now));
+        if !self.may_wait() {
+            return Err(ErrorKind::ConnectionAborted.into());
+        }
+        let result = self.read(left, context);
+        self.socket.work();
+        result
+    }
+
+    /// Waits for more of a message, `timeout` at most.
+    fn read(&mut self, timeout: Duration, context: Context<'_>) -> io::Result<()> {
+        self.stream.set_read_timeout(Some(positive(timeout)))?;
+        match (&mut &*self.stream).read(self.conn.space()) {
+            // The end that `Connections` has made, which is no fault of the peer's.
+            Ok(0) if self.core.is_stopping() => return Err(ErrorKind::ConnectionAborted.into()),
+            Ok(count) => self.conn.received(count),
+            Err(error) if error.kind() == ErrorKind::TimedOut => self.conn.timed_out(context),
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, context: Context<'_>) -> io::Result<()> {
+        let timeout = positive(context.limits.write_timeout);
+        self.stream.set_write_timeout(Some(timeout))?;
+        match (&mut &*self.stream).write(self.conn.output()) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(count) => self.conn.wrote(count),
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+}
+
+/// Sockets refuse a time-out of zero, which here means: do not wait.
+fn positive(timeout: Duration) -> Duration {
+    timeout.max(Duration::from_nanos(1))
+}
+
+/// Lets the peer read the last answer before the connection is closed on what it still sends.
+fn linger(stream: &TcpStream) -> io::Result<()> {
+    stream.shutdown(Shutdown::Write)?;
+    let end = Instant::now() + LINGER_TIME;
+    let (mut total, mut buffer) = (0, [0; 4096]);
+    while total < LINGER_BYTES {
+        let left = end.duration_since(Instant::now());
+        stream.set_read_timeout(Some(positive(left.min(LINGER_SILENCE))))?;
+        match (&mut &*stream).read(&mut buffer)? {
+            0 => break,
+            count => total += count,
+        }
+    }
+    Ok(())
+}
