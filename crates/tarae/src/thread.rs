@@ -5,6 +5,7 @@
 use std::fmt;
 use std::io;
 use std::panic::Location;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::sched::runtime::Spawn;
@@ -226,6 +227,9 @@ impl Thread {
 
     /// Ends its present or next [`park`].
     pub fn unpark(&self) {
+        if let Unparker::Coroutine(task) = &self.inner {
+            task.unparked.store(true, Ordering::Release);
+        }
         self.inner.unpark();
     }
 }
@@ -315,14 +319,24 @@ pub fn sleep(duration: Duration) {
 /// .unwrap();
 /// ```
 pub fn park() {
-    sched::park(WaitReason::Park, None, Cancel::Yes);
+    park_until(None);
 }
 
 /// As [`park`], for so long at most.
 pub fn park_timeout(timeout: Duration) {
-    sched::park(
-        WaitReason::Park,
-        Instant::now().checked_add(timeout),
-        Cancel::Yes,
-    );
+    park_until(Instant::now().checked_add(timeout));
+}
+
+fn park_until(deadline: Option<Instant>) {
+    match Unparker::current() {
+        Unparker::Coroutine(task) => {
+            if !task.unparked.swap(false, Ordering::Acquire) {
+                sched::park(WaitReason::Park, deadline, Cancel::Yes);
+                task.unparked.swap(false, Ordering::Acquire);
+            }
+        }
+        Unparker::Thread(_) => {
+            sched::park(WaitReason::Park, deadline, Cancel::Yes);
+        }
+    }
 }

@@ -298,12 +298,7 @@ impl<W> Epoll<W> {
 
     /// The first tick at which `time` has passed: deadlines are never early.
     fn tick_after(&self, time: Instant) -> Tick {
-        let since = time.saturating_duration_since(self.base);
-        since
-            .as_nanos()
-            .div_ceil(1_000_000)
-            .try_into()
-            .unwrap_or(Tick::MAX / 2)
+        millis_ceil(time.saturating_duration_since(self.base))
     }
 
     fn timeout_ms(&self, bound: Option<Instant>) -> i32 {
@@ -319,8 +314,9 @@ impl<W> Epoll<W> {
         if until <= self.now {
             return 0;
         }
-        let nanos = until.saturating_duration_since(Instant::now()).as_nanos();
-        nanos.div_ceil(1_000_000).try_into().unwrap_or(i32::MAX)
+        millis_ceil(until.saturating_duration_since(Instant::now()))
+            .try_into()
+            .unwrap_or(i32::MAX)
     }
 }
 
@@ -438,6 +434,14 @@ impl<W> Driver for Epoll<W> {
             Step::Done(result)
         }
     }
+}
+
+fn millis_ceil(duration: Duration) -> u64 {
+    let part = u64::from(duration.subsec_nanos().div_ceil(1_000_000));
+    duration
+        .as_secs()
+        .saturating_mul(1_000)
+        .saturating_add(part)
 }
 
 fn token(slot: u32, generation: u32) -> u64 {

@@ -136,6 +136,11 @@ pub(crate) trait Operation {
 
     fn attempt(&mut self, source: &Source) -> io::Result<Self::Output>;
 
+    /// Whether it asks for no bytes at all: it is done at once then, ready or not.
+    fn is_empty(&self) -> bool {
+        false
+    }
+
     /// Whether a successful attempt shows that a TCP stream has nothing more to read.
     fn is_short(&self, _output: &Self::Output) -> bool {
         false

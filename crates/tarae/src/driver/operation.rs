@@ -21,6 +21,10 @@ impl Operation for Recv<'_> {
         sys::recv(source.raw(), self.0, libc::MSG_DONTWAIT)
     }
 
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     fn is_short(&self, &count: &usize) -> bool {
         count > 0 && count < self.0.len()
     }
@@ -35,6 +39,10 @@ impl Operation for Peek<'_> {
     fn attempt(&mut self, source: &Source) -> io::Result<usize> {
         sys::recv(source.raw(), self.0, libc::MSG_DONTWAIT | libc::MSG_PEEK)
     }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 pub(crate) struct RecvVectored<'a, 'b>(pub(crate) &'a mut [IoSliceMut<'b>]);
@@ -45,6 +53,10 @@ impl Operation for RecvVectored<'_, '_> {
 
     fn attempt(&mut self, source: &Source) -> io::Result<usize> {
         sys::recv_vectored(source.raw(), self.0, libc::MSG_DONTWAIT)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.iter().all(|slice| slice.is_empty())
     }
 
     // Never taken as short: one call takes at most 1,024 of the slices.
@@ -61,6 +73,10 @@ impl Operation for Send<'_> {
     fn attempt(&mut self, source: &Source) -> io::Result<usize> {
         sys::send(source.raw(), self.0, SEND_FLAGS)
     }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 pub(crate) struct SendVectored<'a, 'b>(pub(crate) &'a [IoSlice<'b>]);
@@ -71,6 +87,10 @@ impl Operation for SendVectored<'_, '_> {
 
     fn attempt(&mut self, source: &Source) -> io::Result<usize> {
         sys::send_vectored(source.raw(), self.0, SEND_FLAGS)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.iter().all(|slice| slice.is_empty())
     }
 }
 

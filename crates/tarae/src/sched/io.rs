@@ -39,7 +39,7 @@ pub(crate) fn perform<O: Operation>(
             worker.spend_budget();
         }
         blocked = worker.with_driver(|driver| driver.is_blocked(source, O::DIRECTION));
-        blocked &= matches!(patience, Patience::For(_));
+        blocked &= matches!(patience, Patience::For(_)) && !operation.is_empty();
     }
     let mut deadline = None;
     loop {
@@ -139,8 +139,9 @@ pub(crate) fn park_until_readable<S, F>(
 /// Runs a function that may come back here, and what it leaves, one after the other: a state that is
 /// put aside again and again must not pile up frames on a plain thread.
 fn in_turn(function: Box<dyn FnOnce()>) {
+    type Left = Option<VecDeque<Box<dyn FnOnce()>>>;
     thread_local! {
-        static LEFT: RefCell<Option<VecDeque<Box<dyn FnOnce()>>>> = const { RefCell::new(None) };
+        static LEFT: RefCell<Left> = const { RefCell::new(None) };
     }
     let outermost = LEFT.with_borrow_mut(|left| {
         let outermost = left.is_none();

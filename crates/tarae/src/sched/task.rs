@@ -107,6 +107,9 @@ pub(crate) struct Task {
     pub(super) join: JoinState<Unparker>,
     /// The worker it was started on; null before that.
     pub(super) owner: AtomicPtr<Shared>,
+    /// An `unpark` by the user that no `park` of the user has used up yet. Apart from the token of
+    /// `park`, which every wait for a lock or a channel may use up.
+    pub(crate) unparked: AtomicBool,
     /// Set once, by anybody; its worker then looks at it before every wait that can be cancelled.
     pub(super) cancelled: AtomicBool,
     pub(crate) info: Info,
@@ -214,6 +217,7 @@ impl TaskRef {
             park: ParkState::new(),
             join: JoinState::new(),
             owner: AtomicPtr::new(std::ptr::null_mut()),
+            unparked: AtomicBool::new(false),
             cancelled: AtomicBool::new(false),
             info: Info {
                 id,

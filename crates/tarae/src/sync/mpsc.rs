@@ -2,8 +2,10 @@
 //!
 //! Public. A receiver that waits parks its coroutine, or blocks its thread. Sending never waits.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -46,7 +48,10 @@ pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
         Sender {
             channel: Arc::clone(&channel),
         },
-        Receiver { channel },
+        Receiver {
+            channel,
+            alone: PhantomData,
+        },
     )
 }
 
@@ -119,9 +124,16 @@ impl<T> Drop for Sender<T> {
     }
 }
 
-/// The receiving side.
+/// The receiving side. One thread or coroutine at a time may use it:
+///
+/// ```compile_fail
+/// fn share<T: Sync>(_: T) {}
+/// share(tarae::sync::mpsc::channel::<()>().1);
+/// ```
 pub struct Receiver<T> {
     channel: Arc<Channel<T>>,
+    /// One at a time may wait: not `Sync`, as std's.
+    alone: PhantomData<Cell<()>>,
 }
 
 /// Why [`Receiver::recv`] gave no message.
