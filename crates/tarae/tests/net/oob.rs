@@ -10,7 +10,7 @@ use std::sync::Arc;
 use rustix::net::SendFlags;
 use tarae::net::TcpStream;
 
-use super::support::{guarded, look, pair, std_pair};
+use super::support::{guarded, leave_no_trace, look, pair, std_pair};
 
 /// The value of every urgent byte; an earlier one that a later one supersedes turns up in the
 /// stream, the last one does not, so the reader leaves all of them out.
@@ -54,6 +54,7 @@ fn send(stream: &StdStream, acts: &[Act], settle: impl Fn()) -> Vec<u8> {
     sent
 }
 
+/// Reads to the end and closes; nothing of the connection is left then.
 fn receive(mut stream: impl Read, buffer_len: usize) -> Vec<u8> {
     let (mut received, mut buffer) = (Vec::new(), vec![0; buffer_len]);
     loop {
@@ -75,6 +76,7 @@ fn everything_ordinary_arrives_in_a_coroutine() {
                 for number in 0..3usize.pow(LENGTH as u32) {
                     for buffer_len in [1, 2, 5, 4_096] {
                         let (client, server) = std_pair();
+                        leave_no_trace(&server);
                         let stream = TcpStream::from(server);
                         let reader = tarae::spawn(move || receive(&stream, buffer_len));
                         tarae::yield_now();
@@ -98,6 +100,7 @@ fn everything_ordinary_arrives_on_a_plain_thread() {
         for number in 0..3usize.pow(LENGTH as u32) {
             for buffer_len in [1, 4_096] {
                 let (client, server) = std_pair();
+                leave_no_trace(&server);
                 let stream = TcpStream::from(server);
                 let reader = std::thread::spawn(move || receive(&stream, buffer_len));
                 let acts = acts(number, LENGTH);
@@ -122,6 +125,7 @@ fn everything_ordinary_arrives_under_a_concurrent_sender() {
                 .run(|| {
                     for round in 0..400 {
                         let (client, server) = std_pair();
+                        leave_no_trace(&server);
                         let sender = std::thread::spawn(move || {
                             let acts = acts(round * 7_919, 12);
                             send(&client, &acts, std::thread::yield_now)
