@@ -4,8 +4,10 @@
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
+use std::thread;
+use std::time::Instant;
 
-use crate::host::{Client, GET};
+use crate::host::{Client, GET, GIVE_UP};
 use crate::program::Program;
 
 const HELLO: &str = "GET /plaintext HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -95,7 +97,7 @@ fn out_of_descriptors_nothing_is_lost() {
     for workers in ["1", "2"] {
         let program = Program::start(&["sh", "-c", &command], workers);
         let mut open = Vec::new();
-        while program.descriptors() < LIMIT {
+        while program.descriptors_below(LIMIT) < LIMIT {
             let mut client = program.client();
             assert_eq!(client.get("/plaintext").status, "200");
             open.push(client);
@@ -109,7 +111,7 @@ fn out_of_descriptors_nothing_is_lost() {
                 assert_eq!(client.get("/plaintext").body, b"Hello, World!");
             }
         }
-        assert_eq!(program.descriptors(), LIMIT);
+        assert_eq!(program.descriptors_below(LIMIT), LIMIT);
         for mut client in waiting {
             drop(open.pop());
             // One has made room for one: they are accepted in the order in which they came.
@@ -128,9 +130,11 @@ fn a_request_costs_one_receive_and_one_send() {
         eprintln!("not checked: `strace`, which counts the system calls, is not installed");
         return;
     }
-    let trace = std::env::temp_dir().join(format!("tarae-plaintext-{}.trace", std::process::id()));
+    let name = format!("tarae-plaintext-{}.trace", std::process::id());
+    let trace = std::env::temp_dir().join(name);
     let file = trace.to_str().expect("UTF-8");
-    let program = Program::start(&["strace", "-f", "-qq", "-o", file], "1");
+    // With `-D` the program is this process's child, and strace a bystander that ends with it.
+    let program = Program::start(&["strace", "-D", "-f", "-q", "-o", file], "1");
     let mut client = program.client();
     for _ in 0..REQUESTS {
         assert_eq!(client.get("/plaintext").status, "200");
@@ -138,7 +142,15 @@ fn a_request_costs_one_receive_and_one_send() {
     let mut last = program.client();
     assert_eq!(last.get("/json").status, "200");
     drop(program);
-    let text = fs::read_to_string(&trace).expect("written by strace");
+    let begin = Instant::now();
+    let text = loop {
+        let text = fs::read_to_string(&trace).expect("written by strace");
+        if text.contains("+++ killed by SIGKILL +++") {
+            break text;
+        }
+        assert!(begin.elapsed() < GIVE_UP, "strace does not end");
+        thread::yield_now();
+    };
     fs::remove_file(&trace).expect("ours");
     let calls: Vec<&str> = text.lines().filter_map(call).collect();
     let first = calls
