@@ -6,6 +6,7 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tarae::Wake;
@@ -98,7 +99,7 @@ struct Exchange<'a, H> {
     socket: &'a Socket,
     stream: &'a TcpStream,
     handler: &'a H,
-    core: &'a std::sync::Arc<Core>,
+    core: &'a Arc<Core>,
     conn: Conn,
     /// Until when the head that has begun must be complete.
     head_deadline: Option<Instant>,

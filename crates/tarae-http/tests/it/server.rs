@@ -257,8 +257,6 @@ fn an_idle_connection_has_no_coroutine() {
             }
         }
     }
-    let served = clients.len();
     drop(clients);
     host.until(|all| all.is_empty());
-    assert_eq!(served, 10);
 }

@@ -149,11 +149,15 @@ fn requests_that_have_arrived_are_answered() {
     });
     block.recv_timeout(GIVE_UP).expect("it begins");
     for client in &mut clients {
-        client.send(GET);
+        client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\nhalf");
     }
     unblock.send(()).expect("the worker waits");
-    for client in clients {
+    host.until_refused();
+    for mut client in clients {
+        // A head has arrived, so its body is waited for.
+        client.send("half");
         let found = answers(&client.rest(), &[false]);
+        assert_eq!(found[0].body, b"halfhalf");
         assert_eq!(found[0].field("connection"), Some("close"));
     }
     stopped.recv_timeout(GIVE_UP).expect("all are answered");

@@ -730,8 +730,9 @@ impl Worker {
         live.iter().for_each(|task| self.cancel(task));
         drop(live);
         loop {
-            self.cancel_waits();
             self.round();
+            // After the round: what it has put aside is to be woken too.
+            self.cancel_waits();
             let idle = self.live.borrow().len() == 0
                 && self.ready.borrow().is_empty()
                 && self.woken.borrow().is_empty()
