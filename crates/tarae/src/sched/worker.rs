@@ -25,6 +25,7 @@ use super::{Cancel, WaitReason, Waiter};
 use crate::driver::slab::{NONE, Slab};
 use crate::driver::{Direction, Driver, Epoll, Source, Wake, Woken};
 use crate::stack::Cache;
+use crate::stack::overflow::{self, Occupant};
 
 /// Coroutines run between two looks at the driver.
 const BATCH: u32 = 64;
@@ -134,6 +135,7 @@ impl Worker {
                 CURRENT.set(std::ptr::null());
             }
         }
+        overflow::watch_thread();
         CURRENT.set(self);
         let _leave = Leave;
         f()
@@ -498,11 +500,14 @@ impl Worker {
             self.abandon(task, Failure::Cancelled);
             return false;
         }
+        let info = &task.info;
+        // SAFETY: the name is the task's, which `live` keeps until the coroutine has returned.
+        let occupant = unsafe { Occupant::spawned(info.id, info.name.as_deref(), info.spawned_at) };
         let own = std::ptr::eq(task.class, self.runtime.class);
         let stack = if own {
-            self.stacks.borrow_mut().take()
+            self.stacks.borrow_mut().take(occupant)
         } else {
-            task.class.take()
+            task.class.take(occupant)
         };
         let stack = match stack {
             Ok(stack) => stack,
