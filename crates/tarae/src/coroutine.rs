@@ -7,9 +7,11 @@
 use std::cell::Cell;
 use std::fmt;
 use std::io;
+use std::panic::Location;
 
 use corosensei::CoroutineResult;
 
+use crate::stack::overflow::{self, Occupant};
 use crate::stack::{self, Class, Stack};
 
 /// A function that pauses itself, remembers where it was, and is resumed by its owner.
@@ -76,6 +78,7 @@ impl<Y: 'static, R: 'static> Coroutine<Y, R> {
     ///
     /// When no stack can be had (address space or mappings used up); [`try_new`](Self::try_new)
     /// returns the error instead.
+    #[track_caller]
     pub fn new(f: impl FnOnce(&Yielder<Y>) -> R + 'static) -> Coroutine<Y, R> {
         Coroutine::try_new(f).unwrap_or_else(|error| panic!("{error}"))
     }
@@ -85,8 +88,38 @@ impl<Y: 'static, R: 'static> Coroutine<Y, R> {
     /// # Errors
     ///
     /// When the address space or the number of mappings of the process is used up.
+    #[track_caller]
     pub fn try_new(f: impl FnOnce(&Yielder<Y>) -> R + 'static) -> io::Result<Coroutine<Y, R>> {
-        let stack = Class::of(stack::DEFAULT_BYTES).take()?;
+        Coroutine::with_stack_size(stack::DEFAULT_BYTES, f)
+    }
+
+    /// As [`try_new`](Self::try_new), with so many usable bytes of stack, at least 64 KiB.
+    ///
+    /// An overflow says where the coroutine was made and how large its stack is, then aborts the
+    /// process; see [`thread::Builder::stack_size`](crate::thread::Builder::stack_size).
+    ///
+    /// # Errors
+    ///
+    /// When the address space or the number of mappings of the process is used up.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tarae::{Coroutine, Resumed};
+    ///
+    /// let mut large = Coroutine::<(), usize>::with_stack_size(4 << 20, |_| {
+    ///     std::hint::black_box([1u8; 1 << 20]).len()
+    /// })?;
+    /// assert_eq!(large.resume(), Resumed::Finished(1 << 20));
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[track_caller]
+    pub fn with_stack_size(
+        bytes: usize,
+        f: impl FnOnce(&Yielder<Y>) -> R + 'static,
+    ) -> io::Result<Coroutine<Y, R>> {
+        overflow::watch_thread();
+        let stack = Class::of(bytes).take(Occupant::bare(Location::caller()))?;
         let inner = corosensei::Coroutine::with_stack(stack, move |yielder, ()| {
             // SAFETY: `Yielder` is a transparent wrapper.
             f(unsafe { &*std::ptr::from_ref(yielder).cast::<Yielder<Y>>() })

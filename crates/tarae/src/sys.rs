@@ -388,3 +388,151 @@ pub(crate) fn set_signal_handler(signal: c_int, handler: extern "C" fn(c_int)) -
     // SAFETY: a valid action whose handler may run at any point, as its documentation demands.
     check(unsafe { libc::sigaction(signal, &action, ptr::null_mut()) }).map(drop)
 }
+
+/// What a signal does now.
+pub(crate) fn signal_action(signal: c_int) -> io::Result<libc::sigaction> {
+    // SAFETY: all-zero is a valid `sigaction`.
+    let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
+    // SAFETY: nothing to be set, and room for one action.
+    check(unsafe { libc::sigaction(signal, ptr::null(), &mut action) })?;
+    Ok(action)
+}
+
+/// Sets what a signal does. Async-signal-safe.
+///
+/// # Safety
+/// Its handler, if any, is a function of the kind that the flags say and may run at any point.
+pub(crate) unsafe fn set_signal_action(signal: c_int, action: &libc::sigaction) -> io::Result<()> {
+    // SAFETY: a valid action; the caller's promise.
+    check(unsafe { libc::sigaction(signal, action, ptr::null_mut()) }).map(drop)
+}
+
+/// Gives a signal its default action. Async-signal-safe.
+pub(crate) fn reset_signal(signal: c_int) {
+    // SAFETY: no handler; `SIG_DFL` is a valid action for every signal.
+    unsafe { libc::signal(signal, libc::SIG_DFL) };
+}
+
+/// Sends a signal to this thread. Async-signal-safe.
+pub(crate) fn raise(signal: c_int) {
+    // SAFETY: takes no pointers.
+    unsafe { libc::raise(signal) };
+}
+
+/// Ends the process with SIGABRT. Async-signal-safe.
+pub(crate) fn abort() -> ! {
+    // SAFETY: does not return.
+    unsafe { libc::abort() }
+}
+
+/// An access to memory that failed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fault {
+    pub(crate) address: usize,
+    pub(crate) stack_pointer: usize,
+}
+
+/// The fault that a SIGSEGV or SIGBUS tells of; none if somebody sent the signal.
+/// Async-signal-safe.
+///
+/// # Safety
+/// In a handler of one of these signals, with its arguments.
+pub(crate) unsafe fn fault(info: *const libc::siginfo_t, context: *const c_void) -> Option<Fault> {
+    // SAFETY: the caller's promise: both are valid, and the second is a `ucontext_t`.
+    let (info, context) = unsafe { (&*info, &*context.cast::<libc::ucontext_t>()) };
+    if info.si_code <= 0 {
+        return None;
+    }
+    #[cfg(target_arch = "x86_64")]
+    let stack_pointer = context.uc_mcontext.gregs[libc::REG_RSP as usize];
+    #[cfg(target_arch = "aarch64")]
+    let stack_pointer = context.uc_mcontext.sp;
+    Some(Fault {
+        // SAFETY: these signals have an address.
+        address: unsafe { info.si_addr() } as usize,
+        stack_pointer: stack_pointer as usize,
+    })
+}
+
+/// Calls the handler of an action as the kernel would.
+///
+/// # Safety
+/// The action has a handler of the kind that its flags say; the rest are the arguments of a handler
+/// of this signal.
+pub(crate) unsafe fn call_handler(
+    action: &libc::sigaction,
+    signal: c_int,
+    info: *mut libc::siginfo_t,
+    context: *mut c_void,
+) {
+    type Long = unsafe extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
+    type Short = unsafe extern "C" fn(c_int);
+    let handler = action.sa_sigaction as *const ();
+    // SAFETY: the caller's promise.
+    unsafe {
+        if action.sa_flags & libc::SA_SIGINFO != 0 {
+            std::mem::transmute::<*const (), Long>(handler)(signal, info, context);
+        } else {
+            std::mem::transmute::<*const (), Short>(handler)(signal);
+        }
+    }
+}
+
+/// Whether this thread has a stack for handlers with `SA_ONSTACK`.
+pub(crate) fn has_alternate_stack() -> bool {
+    // SAFETY: all-zero is a valid `stack_t`.
+    let mut found: libc::stack_t = unsafe { MaybeUninit::zeroed().assume_init() };
+    // SAFETY: nothing to be set, and room for one description.
+    let result = unsafe { libc::sigaltstack(ptr::null(), &mut found) };
+    result == 0 && found.ss_flags & libc::SS_DISABLE == 0
+}
+
+/// Gives this thread a stack for handlers with `SA_ONSTACK`.
+///
+/// # Safety
+/// The memory is readable, writable and nobody else's until another stack is set or none.
+pub(crate) unsafe fn set_alternate_stack(address: usize, bytes: usize) -> io::Result<()> {
+    let stack = libc::stack_t {
+        ss_sp: address as *mut c_void,
+        ss_flags: 0,
+        ss_size: bytes,
+    };
+    // SAFETY: a valid description; the caller's promise.
+    check(unsafe { libc::sigaltstack(&stack, ptr::null_mut()) }).map(drop)
+}
+
+/// Takes this thread's stack for handlers out of use. Not to be called on it.
+pub(crate) fn disable_alternate_stack() {
+    let stack = libc::stack_t {
+        ss_sp: ptr::null_mut(),
+        ss_flags: libc::SS_DISABLE,
+        ss_size: 0,
+    };
+    // SAFETY: a valid description. It fails only on the stack itself.
+    unsafe { libc::sigaltstack(&stack, ptr::null_mut()) };
+}
+
+/// What the kernel itself may put on a handler's stack.
+pub(crate) fn signal_frame_bytes() -> usize {
+    /// The entry of the auxiliary vector that says it; absent on older kernels.
+    const AT_MINSIGSTKSZ: libc::c_ulong = 51;
+    // SAFETY: takes no pointers.
+    unsafe { libc::getauxval(AT_MINSIGSTKSZ) as usize }.max(libc::MINSIGSTKSZ)
+}
+
+/// Unmaps a range.
+///
+/// # Safety
+/// Whole pages of a mapping of `reserve`, and nothing live is in them.
+pub(crate) unsafe fn unmap(address: usize, bytes: usize) {
+    // SAFETY: the caller's promise. A failure only means that the memory stays.
+    unsafe { libc::munmap(address as *mut c_void, bytes) };
+}
+
+/// Writes to the process's stderr at once, past std's lock. Async-signal-safe; what cannot be
+/// written is lost.
+pub(crate) fn write_stderr(pieces: &[IoSlice<'_>]) {
+    let count = pieces.len().min(IOV_MAX) as c_int;
+    // SAFETY: `IoSlice` has the layout of `iovec`; writing only reads from it.
+    unsafe { libc::writev(libc::STDERR_FILENO, pieces.as_ptr().cast(), count) };
+}

@@ -122,7 +122,35 @@ impl Builder {
         self
     }
 
-    /// Usable bytes of its stack, at least 64 KiB.
+    /// Usable bytes of its stack, at least 64 KiB. Default: the runtime's
+    /// ([`tarae::Builder::stack_size`](crate::Builder::stack_size)).
+    ///
+    /// # Overflow
+    ///
+    /// A stack does not grow. Whoever overflows it runs into a guard of 64 KiB, and the process
+    /// says who it was and aborts (SIGABRT):
+    ///
+    /// ```text
+    /// tarae: coroutine 7 (up), spawned at up.rs:2:9, has overflowed its stack of 256 KiB; aborting
+    /// tarae: give it more with `tarae::thread::Builder::stack_size`, …
+    /// ```
+    ///
+    /// The first runtime (or bare [`Coroutine`](crate::Coroutine)) of the process installs a
+    /// handler for SIGSEGV and SIGBUS for that. Every other fault is left to the handler that was
+    /// there before. One installed later has to pass on what it does not know, as usual. Not seen
+    /// is the overflow of a single frame that reaches beyond the guard without touching it, which
+    /// C code compiled without stack probes can have, and Rust code cannot.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// tarae::run(|| {
+    ///     let deep = tarae::thread::Builder::new().stack_size(4 << 20);
+    ///     let handle = deep.spawn(|| std::hint::black_box([1u8; 1 << 20]).len()).unwrap();
+    ///     assert_eq!(handle.join().unwrap(), 1 << 20);
+    /// })
+    /// .unwrap();
+    /// ```
     pub fn stack_size(mut self, bytes: usize) -> Builder {
         self.stack_size = Some(bytes);
         self

@@ -88,7 +88,8 @@ impl Builder {
     }
 
     /// Usable bytes of a coroutine's stack, at least 64 KiB; the default is 256 KiB. Only touched
-    /// pages cost memory, so being generous is cheap; an overflow aborts the process.
+    /// pages cost memory, so being generous is cheap; an overflow names the coroutine and aborts
+    /// the process (see [`thread::Builder::stack_size`](crate::thread::Builder::stack_size)).
     pub fn stack_size(mut self, bytes: usize) -> Builder {
         self.stack_size = Some(bytes);
         self

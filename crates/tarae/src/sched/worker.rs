@@ -25,6 +25,7 @@ use super::{Cancel, WaitReason, Waiter};
 use crate::driver::slab::{NONE, Slab};
 use crate::driver::{Direction, Driver, Epoll, Source, Wake, Woken};
 use crate::stack::Cache;
+use crate::stack::overflow::{self, Occupant};
 
 /// Coroutines run between two looks at the driver.
 const BATCH: u32 = 64;
@@ -143,6 +144,7 @@ impl Worker {
                 crate::coroutine::leave_all();
             }
         }
+        overflow::watch_thread();
         CURRENT.set(self);
         let _leave = Leave {
             panicking_before: std::thread::panicking(),
@@ -509,11 +511,14 @@ impl Worker {
             self.abandon(task, Failure::Cancelled);
             return false;
         }
+        let info = &task.info;
+        // SAFETY: the name is the task's, which `live` keeps until the coroutine has returned.
+        let occupant = unsafe { Occupant::spawned(info.id, info.name.as_deref(), info.spawned_at) };
         let own = std::ptr::eq(task.class, self.runtime.class);
         let stack = if own {
-            self.stacks.borrow_mut().take()
+            self.stacks.borrow_mut().take(occupant)
         } else {
-            task.class.take()
+            task.class.take(occupant)
         };
         let stack = match stack {
             Ok(stack) => stack,

@@ -18,8 +18,13 @@
 //! `vm.max_map_count` of 65,530. The guard is 64 KiB wide because C code compiled without stack
 //! probes can step over a single page.
 //!
+//! **Overflow.** The highest 32 bytes say who lives on the stack; `overflow` names them when a
+//! guard was hit.
+//!
 //! **Reuse.** Last in, first out, without a system call. Only idle excess is trimmed: the pages
 //! under the top 16 KiB are given back, deepest (coldest) stacks first.
+
+pub(crate) mod overflow;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -29,6 +34,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use corosensei::stack::StackPointer;
 
 use crate::sys;
+use overflow::Occupant;
 
 /// Usable bytes of a stack unless asked otherwise.
 pub(crate) const DEFAULT_BYTES: usize = 256 * 1024;
@@ -88,18 +94,20 @@ impl Class {
         })
     }
 
-    /// Takes a free stack, or makes one.
+    /// Takes a free stack, or makes one, for `occupant`.
     ///
     /// # Errors
     /// When the address space or the number of mappings is used up; the text says which and how to
     /// raise it.
-    pub(crate) fn take(&'static self) -> io::Result<Stack> {
+    pub(crate) fn take(&'static self, occupant: Occupant) -> io::Result<Stack> {
         let mut pool = self.pool();
         let top = match pool.free.pop() {
             Some(top) => top,
             None => self.make(&mut pool)?,
         };
-        Ok(Stack { top, class: self })
+        let stack = Stack { top, class: self };
+        stack.occupy(occupant);
+        Ok(stack)
     }
 
     fn pool(&self) -> MutexGuard<'_, Pool> {
@@ -154,6 +162,7 @@ impl Class {
                 }
             },
         };
+        overflow::publish(start, bytes, slot);
         Ok((start, start + bytes))
     }
 }
@@ -184,10 +193,11 @@ impl Drop for Stack {
 }
 
 // SAFETY: `top` is page-aligned and the highest address of a slot whose lowest 64 KiB are guarded
-// and whose usable part is at least `MIN_BYTES`. The slot belongs to `self` alone.
+// and whose usable part is at least `MIN_BYTES`, the occupant's 32 bytes at its top included. The
+// slot belongs to `self` alone.
 unsafe impl corosensei::stack::Stack for Stack {
     fn base(&self) -> StackPointer {
-        self.top
+        StackPointer::new(self.entry() as usize).expect("a mapping ends above address zero")
     }
 
     fn limit(&self) -> StackPointer {
@@ -219,13 +229,14 @@ impl Cache {
         }
     }
 
-    pub(crate) fn take(&mut self) -> io::Result<Stack> {
+    pub(crate) fn take(&mut self, occupant: Occupant) -> io::Result<Stack> {
         match self.free.pop() {
             Some(stack) => {
                 self.trimmed = self.trimmed.min(self.free.len());
+                stack.occupy(occupant);
                 Ok(stack)
             }
-            None => self.class.take(),
+            None => self.class.take(occupant),
         }
     }
 
@@ -260,6 +271,11 @@ impl Drop for Cache {
 mod tests {
     use super::*;
     use corosensei::stack::Stack as _;
+    use std::panic::Location;
+
+    fn somebody() -> Occupant {
+        Occupant::bare(Location::caller())
+    }
 
     #[test]
     fn sizes_are_rounded_and_bounded() {
@@ -276,22 +292,23 @@ mod tests {
     fn stacks_do_not_overlap_and_are_reused_last_in_first_out() {
         let class = Class::of(MIN_BYTES + 4096);
         let mut cache = Cache::new(class);
-        let first = cache.take().unwrap();
-        let second = cache.take().unwrap();
+        let first = cache.take(somebody()).unwrap();
+        let second = cache.take(somebody()).unwrap();
         let apart = first.base().get().abs_diff(second.base().get());
         assert!(apart >= class.slot_bytes(), "{apart} bytes apart");
-        assert_eq!(first.base().get() - first.limit().get(), class.slot_bytes());
+        let frames_bytes = class.slot_bytes() - size_of::<Occupant>();
+        assert_eq!(first.base().get() - first.limit().get(), frames_bytes);
         let top = second.base();
         cache.put(first);
         cache.put(second);
-        assert_eq!(cache.take().unwrap().base(), top);
+        assert_eq!(cache.take(somebody()).unwrap().base(), top);
     }
 
     #[test]
     fn idle_excess_is_trimmed_once_and_deepest_first() {
         let mut cache = Cache::new(Class::of(MIN_BYTES + 8192));
         let stacks: Vec<Stack> = (0..Cache::HOT + 10)
-            .map(|_| cache.take().unwrap())
+            .map(|_| cache.take(somebody()).unwrap())
             .collect();
         let deepest = stacks[0].base().get() - KEPT_BYTES - 8;
         let hottest = stacks[stacks.len() - 1].base().get() - KEPT_BYTES - 8;
