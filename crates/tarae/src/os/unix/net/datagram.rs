@@ -22,10 +22,10 @@ use crate::sys::{self, Address, RawAddress};
 /// [`std::os::unix::net::UnixDatagram`], whose every call parks the coroutine in place of blocking
 /// the thread.
 ///
-/// A call gives or takes one datagram, whole: what does not fit into the buffer is lost. Unlike with
-/// UDP none is lost on the way: whoever sends waits while the receiver's queue is full. It may be
-/// used by coroutines of several workers and by plain threads at once; each datagram goes to one of
-/// them. A time-out gives [`TimedOut`](io::ErrorKind::TimedOut); a cancellation an error that
+/// A call gives or takes one datagram, whole: what does not fit into the buffer is lost. Unlike
+/// with UDP none is lost on the way: whoever sends waits while the receiver's queue is full. It may
+/// be used by coroutines of several workers and by plain threads at once; each datagram goes to one
+/// of them. A time-out gives [`TimedOut`](io::ErrorKind::TimedOut); a cancellation an error that
 /// [`Cancelled::is`](crate::Cancelled::is) recognises.
 ///
 /// # Examples

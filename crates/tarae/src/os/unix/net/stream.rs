@@ -25,7 +25,8 @@ use crate::sys::{self, Address, RawAddress};
 ///
 /// It is `Read` and `Write`, by reference too, so any crate that takes those works over it. It may
 /// be used by coroutines of several workers and by plain threads at once. A time-out gives
-/// [`TimedOut`](io::ErrorKind::TimedOut); a cancellation an error that [`Cancelled::is`] recognises.
+/// [`TimedOut`](io::ErrorKind::TimedOut); a cancellation an error that [`Cancelled::is`]
+/// recognises.
 ///
 /// # Examples
 ///
