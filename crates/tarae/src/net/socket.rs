@@ -249,8 +249,8 @@ macro_rules! conversions {
 }
 pub(crate) use conversions;
 
-/// What a handle of any socket offers. `$make` makes a `socket`, for the examples, in a function that
-/// returns `io::Result`.
+/// What a handle of any socket offers. `$make` makes a `socket`, for the examples, in a function
+/// that returns `io::Result`.
 macro_rules! handle_methods {
     ($type:ident, $make:literal) => {
         impl $type {

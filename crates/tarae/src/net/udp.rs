@@ -326,11 +326,11 @@ impl UdpSocket {
     }
 }
 
-/// Pairs of methods that set and read one option. `$example` is a value, in and out; `$fence` is how
-/// the example is treated, since not every machine has IPv6.
+/// Pairs of methods that set and read one option. `$example` is a value, in and out; `$fence` is
+/// how the example is treated, since not every machine has IPv6.
 macro_rules! options {
-    ($($set:ident, $read:ident: $type:ty, $level:ident, $name:ident, $fence:literal, $bind:literal, $example:literal,
-       $what:literal;)*) => {
+    ($($set:ident, $read:ident: $type:ty, $level:ident, $name:ident, $fence:literal,
+       $bind:literal, $example:literal, $what:literal;)*) => {
         impl UdpSocket {
             $(
                 #[doc = concat!("Sets ", $what, ".")]
@@ -359,7 +359,7 @@ macro_rules! options {
                 ///
                 /// # Examples
                 ///
-                #[doc = concat!("See [`", stringify!($set), "`](UdpSocket::", stringify!($set), ").")]
+                #[doc = concat!("See [`UdpSocket::", stringify!($set), "`].")]
                 pub fn $read(&self) -> io::Result<$type> {
                     self.socket.option(libc::$level, libc::$name).map(Value::of)
                 }
