@@ -4,6 +4,7 @@
 //! switch (`corosensei`) and the same stacks, but live in `sched`. Nothing here knows of workers,
 //! sockets or time.
 
+use std::cell::Cell;
 use std::fmt;
 use std::io;
 
@@ -105,6 +106,7 @@ impl<Y: 'static, R: 'static> Coroutine<Y, R> {
             .as_mut()
             .expect("a finished coroutine was resumed");
         assert!(!inner.done(), "a finished coroutine was resumed");
+        let _nesting = Nesting::deeper();
         match inner.resume(()) {
             CoroutineResult::Yield(value) => Resumed::Paused(value),
             CoroutineResult::Return(value) => Resumed::Finished(value),
@@ -115,6 +117,39 @@ impl<Y: 'static, R: 'static> Coroutine<Y, R> {
     pub fn is_finished(&self) -> bool {
         self.inner.as_ref().is_none_or(corosensei::Coroutine::done)
     }
+}
+
+thread_local! {
+    /// Calls of `resume` in progress on this thread, one inside the other.
+    static NESTING: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Counts one call of `resume` while it lives.
+struct Nesting;
+
+impl Nesting {
+    fn deeper() -> Nesting {
+        NESTING.set(NESTING.get() + 1);
+        Nesting
+    }
+}
+
+impl Drop for Nesting {
+    fn drop(&mut self) {
+        NESTING.set(NESTING.get() - 1);
+    }
+}
+
+/// Whether this thread is in a bare coroutine. No runtime may begin there: its `main` could pause
+/// that coroutine, and so carry the worker's frames away from under it.
+pub(crate) fn is_inside() -> bool {
+    NESTING.get() > 0
+}
+
+/// The runtime on this thread, begun outside of all bare coroutines, has ended. Those that it had
+/// to leak are not left any more, so they must not be counted any more.
+pub(crate) fn leave_all() {
+    NESTING.set(0);
 }
 
 impl<Y> Yielder<Y> {

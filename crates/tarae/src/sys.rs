@@ -194,12 +194,15 @@ pub(crate) fn page_size() -> usize {
 
 // ---- signals --------------------------------------------------------------------------------
 
-/// Installs `handler`, which must be async-signal-safe, with `SA_ONSTACK | SA_RESTART`.
+/// Installs `handler`, which must be async-signal-safe, with `SA_ONSTACK | SA_RESTART`. No other
+/// signal interrupts it: a thread's alternate stack has room for one frame, not for nested ones.
 pub(crate) fn set_signal_handler(signal: c_int, handler: extern "C" fn(c_int)) -> io::Result<()> {
     // SAFETY: all-zero is a valid `sigaction`.
     let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
     action.sa_sigaction = handler as *const () as usize;
     action.sa_flags = libc::SA_ONSTACK | libc::SA_RESTART;
+    // SAFETY: `sa_mask` is a valid set to write to.
+    unsafe { libc::sigfillset(&mut action.sa_mask) };
     // SAFETY: a valid action whose handler may run at any point, as its documentation demands.
     check(unsafe { libc::sigaction(signal, &action, ptr::null_mut()) }).map(drop)
 }

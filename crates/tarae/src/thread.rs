@@ -25,7 +25,8 @@ pub type Result<T> = std::result::Result<T, JoinError>;
 /// just accepted a connection, the new one is taken for that connection's and goes to the worker
 /// that has the fewest. On a plain thread it goes to the runtime that is running.
 ///
-/// It begins when its worker comes round to it, never inside this call.
+/// It begins when a worker comes round to it, never inside this call. Idle workers are called to
+/// help when more than one waits to begin; a single one begins when this coroutine waits or yields.
 ///
 /// # Panics
 ///
@@ -261,9 +262,9 @@ pub fn current() -> Thread {
     }
 }
 
-/// Whether the running coroutine has been cancelled: every wait that can be cancelled returns at once
-/// from now on. For loops around calls that have no error to give, such as [`sleep`]. False on a
-/// plain thread.
+/// Whether the running coroutine has been cancelled: every wait that can be cancelled returns at
+/// once from now on. For loops around calls that have no error to give, such as [`sleep`]. False on
+/// a plain thread.
 ///
 /// # Examples
 ///
@@ -330,7 +331,9 @@ pub fn park_timeout(timeout: Duration) {
 fn park_until(deadline: Option<Instant>) {
     match Unparker::current() {
         Unparker::Coroutine(task) => {
-            if !task.unparked.swap(false, Ordering::Acquire) {
+            if task.unparked.swap(false, Ordering::Acquire) {
+                sched::spend_budget();
+            } else {
                 sched::park(WaitReason::Park, deadline, Cancel::Yes);
                 task.unparked.swap(false, Ordering::Acquire);
             }

@@ -34,8 +34,8 @@ pub(super) struct Socket {
     pub(super) stream: TcpStream,
     /// No whole head has been read that is not answered. True from the start; written by the
     /// connection's own coroutine only. A connection sets it *before* it looks whether the server
-    /// stops, and the server says that it stops *before* it looks here (both `SeqCst`): so none goes
-    /// on waiting that was not seen to wait.
+    /// stops, and the server says that it stops *before* it looks here (both `SeqCst`): so none
+    /// goes on waiting that was not seen to wait.
     waiting: AtomicBool,
 }
 

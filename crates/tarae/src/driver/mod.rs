@@ -137,7 +137,8 @@ pub(crate) trait Operation {
 
     fn attempt(&mut self, source: &Source) -> io::Result<Self::Output>;
 
-    /// Whether it asks for no bytes at all: it is done at once then, ready or not.
+    /// Whether it is done at once, ready or not: it writes or scatters no bytes at all. (A plain
+    /// receive waits for data even then, as in std.)
     fn is_empty(&self) -> bool {
         false
     }

@@ -21,10 +21,6 @@ impl Operation for Recv<'_> {
         sys::recv(source.raw(), self.0, libc::MSG_DONTWAIT)
     }
 
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     fn is_short(&self, &count: &usize) -> bool {
         count > 0 && count < self.0.len()
     }
@@ -39,10 +35,6 @@ impl Operation for Peek<'_> {
     fn attempt(&mut self, source: &Source) -> io::Result<usize> {
         sys::recv(source.raw(), self.0, libc::MSG_DONTWAIT | libc::MSG_PEEK)
     }
-
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 pub(crate) struct RecvVectored<'a, 'b>(pub(crate) &'a mut [IoSliceMut<'b>]);
@@ -52,6 +44,10 @@ impl Operation for RecvVectored<'_, '_> {
     const DIRECTION: Direction = Direction::Read;
 
     fn attempt(&mut self, source: &Source) -> io::Result<usize> {
+        if self.is_empty() {
+            // As `readv`; `recvmsg` would report that there is nothing to read.
+            return Ok(0);
+        }
         sys::recv_vectored(source.raw(), self.0, libc::MSG_DONTWAIT)
     }
 

@@ -212,3 +212,19 @@ macro_rules! from_raw_fd {
     };
 }
 pub(crate) use from_raw_fd;
+
+#[cfg(test)]
+mod tests {
+    use crate::net::TcpListener;
+    use std::os::fd::{FromRawFd, IntoRawFd};
+
+    #[test]
+    fn a_descriptor_goes_out_and_comes_back() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let raw = listener.into_raw_fd();
+        // SAFETY: just given away, so nobody else has it.
+        let back = unsafe { TcpListener::from_raw_fd(raw) };
+        assert_eq!(back.local_addr().unwrap(), address);
+    }
+}

@@ -78,8 +78,8 @@ impl<T: AsSocket + ?Sized> AsSocket for std::sync::Arc<T> {
 /// coroutine of the same worker. Returns at once; end the present coroutine then.
 ///
 /// This is how a server keeps ten thousand idle connections: each is its state and some 400 bytes.
-/// On a plain thread it waits right here and calls `f` on this thread, and so on with what that puts
-/// aside, until nothing is left.
+/// On a plain thread it waits right here and calls `f` on this thread, and so on with what that
+/// puts aside, until nothing is left.
 ///
 /// The deadline is kept in milliseconds; [`Instant::coarse`] is good enough to reckon it from.
 ///

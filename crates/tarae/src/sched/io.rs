@@ -136,8 +136,8 @@ pub(crate) fn park_until_readable<S, F>(
     }
 }
 
-/// Runs a function that may come back here, and what it leaves, one after the other: a state that is
-/// put aside again and again must not pile up frames on a plain thread.
+/// Runs a function that may come back here, and what it leaves, one after the other: a state that
+/// is put aside again and again must not pile up frames on a plain thread.
 fn in_turn(function: Box<dyn FnOnce()>) {
     type Left = Option<VecDeque<Box<dyn FnOnce()>>>;
     thread_local! {

@@ -7,7 +7,7 @@ use std::fmt;
 use std::io;
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak, mpsc};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak, mpsc};
 use std::time::{Duration, Instant};
 
 use super::handle::{JoinError, JoinHandle};
@@ -38,6 +38,7 @@ pub(crate) struct Runtime {
     pub(super) sleepers: AtomicUsize,
     stopping: AtomicBool,
     grace: Duration,
+    deadline: OnceLock<Instant>,
     /// What the workers that have ended left behind.
     ended: Mutex<Vec<(u32, Vec<String>)>>,
     one_ended: Condvar,
@@ -120,7 +121,7 @@ impl Builder {
     /// With the panic of `main`, once the runtime has ended.
     #[track_caller]
     pub fn run<T>(self, main: impl FnOnce() -> T) -> Result<T, RunError> {
-        if Worker::current().is_some() {
+        if Worker::current().is_some() || crate::coroutine::is_inside() {
             return Err(RunError { kind: Kind::Nested });
         }
         let site = Location::caller();
@@ -142,16 +143,15 @@ impl Builder {
         // SAFETY: it stays on this thread, and has ended before this function returns, so neither
         // `main` nor its result need `Send` or `'static`.
         let (task, handle) = unsafe { JoinHandle::new(blueprint) };
-        let deadline = worker.enter(|| {
+        worker.enter(|| {
             worker.enqueue(task);
             worker.run_until(|| handle.is_finished());
             let deadline = runtime.deadline();
             locked(&RUNNING).retain(|other| !std::ptr::eq(other.as_ptr(), &*runtime));
             runtime.stop();
             runtime.report(&worker, worker.wind_down(deadline));
-            deadline
         });
-        let stragglers = runtime.await_workers(deadline);
+        let stragglers = runtime.await_workers();
         if stragglers.is_empty() {
             threads.into_iter().for_each(|thread| {
                 // A worker's loop contains every panic but its own, which has been printed.
@@ -174,6 +174,7 @@ impl Builder {
             sleepers: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
             grace: self.grace.unwrap_or(Duration::from_secs(5)),
+            deadline: OnceLock::new(),
             ended: Mutex::default(),
             one_ended: Condvar::new(),
         })
@@ -256,11 +257,13 @@ impl Runtime {
         self.workers.len() == 1
     }
 
-    /// When the grace that begins now is over.
+    /// When the grace is over, for all workers alike; it begins with the first call.
     fn deadline(&self) -> Instant {
         // A century stands for a grace beyond what the clock can say.
         let century = Duration::from_secs(100 * 365 * 24 * 3600);
-        Instant::now() + self.grace.min(century)
+        *self
+            .deadline
+            .get_or_init(|| Instant::now() + self.grace.min(century))
     }
 
     fn stop(&self) {
@@ -275,10 +278,10 @@ impl Runtime {
         self.one_ended.notify_all();
     }
 
-    /// Waits until every worker has ended, or a little beyond `deadline`, since theirs began a
-    /// little later; gives all that would not end.
-    fn await_workers(&self, deadline: Instant) -> Vec<String> {
-        let deadline = deadline + Duration::from_secs(1);
+    /// Waits until every worker has ended, or for a while beyond the deadline: on a busy machine
+    /// they notice it late. Gives all that would not end.
+    fn await_workers(&self) -> Vec<String> {
+        let deadline = self.deadline() + Duration::from_secs(5);
         let mut ended = locked(&self.ended);
         while ended.len() < self.workers.len() {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -418,8 +421,9 @@ where
 
 /// Why [`run`] gave no value.
 ///
-/// One of: it was called inside a runtime; a worker could not be started; or `main` returned but
-/// coroutines ignored their cancellation for the whole grace period ([`RunError::stragglers`]).
+/// One of: it was called inside a runtime or a bare coroutine; a worker could not be started; or
+/// `main` returned but coroutines ignored their cancellation for the whole grace period
+/// ([`RunError::stragglers`]).
 pub struct RunError {
     kind: Kind,
 }
@@ -431,7 +435,7 @@ enum Kind {
 }
 
 impl RunError {
-    /// `run` was called on a worker's thread.
+    /// `run` was called on a worker's thread, or inside a [`Coroutine`](crate::Coroutine).
     pub fn is_nested(&self) -> bool {
         matches!(self.kind, Kind::Nested)
     }
@@ -449,7 +453,9 @@ impl RunError {
 impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
-            Kind::Nested => f.write_str("a runtime was started inside a runtime"),
+            Kind::Nested => {
+                f.write_str("a runtime was started inside a runtime or a bare coroutine")
+            }
             Kind::Start(error) => write!(f, "the runtime could not start: {error}"),
             Kind::Stragglers(names) => {
                 write!(f, "{} coroutines ignored their cancellation: ", names.len())?;

@@ -126,16 +126,27 @@ impl Worker {
         unsafe { worker.as_ref() }
     }
 
-    /// Makes this the thread's worker while `f` runs.
+    /// Makes this the thread's worker while `f` runs. A panic of the loop itself (not of a
+    /// coroutine: those are caught) is a fault of this crate after which nothing can be unwound
+    /// safely: suspended frames may borrow from the caller.
     pub(super) fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
-        struct Leave;
+        struct Leave {
+            panicking_before: bool,
+        }
         impl Drop for Leave {
             fn drop(&mut self) {
+                if std::thread::panicking() && !self.panicking_before {
+                    eprintln!("tarae: a worker's loop panicked");
+                    std::process::abort();
+                }
                 CURRENT.set(std::ptr::null());
+                crate::coroutine::leave_all();
             }
         }
         CURRENT.set(self);
-        let _leave = Leave;
+        let _leave = Leave {
+            panicking_before: std::thread::panicking(),
+        };
         f()
     }
 
@@ -678,15 +689,8 @@ impl Worker {
         self.driver
             .borrow_mut()
             .release(slot, generation, &mut woken);
+        // Whoever waited is told by the loop, not from here: a callback may be what released it.
         self.woken.borrow_mut().append(&mut woken);
-        self.handle_released();
-    }
-
-    /// Whoever waited for a source that is gone is told at once, unless the loop is about to.
-    fn handle_released(&self) {
-        if !self.woken.borrow().is_empty() && !self.in_coroutine() {
-            self.handle_woken();
-        }
     }
 
     /// Every coroutine here, started or waiting to be made, with what it waits for.
@@ -730,6 +734,7 @@ impl Worker {
             self.round();
             let idle = self.live.borrow().len() == 0
                 && self.ready.borrow().is_empty()
+                && self.woken.borrow().is_empty()
                 && self.driver.borrow().waits().next().is_none();
             if idle || Instant::now() >= deadline {
                 break;

@@ -6,11 +6,12 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream as StdStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use rustix::net::SendFlags;
 use tarae::net::TcpStream;
 
-use super::support::{guarded, look, pair, std_pair};
+use super::support::{guarded, leave_no_trace, look, pair, std_pair};
 
 /// The value of every urgent byte; an earlier one that a later one supersedes turns up in the
 /// stream, the last one does not, so the reader leaves all of them out.
@@ -34,8 +35,9 @@ fn acts(mut number: usize, length: usize) -> Vec<Act> {
     acts
 }
 
-/// Performs the acts and gives what ordinary data was sent.
-fn send(stream: &StdStream, acts: &[Act], settle: impl Fn()) -> Vec<u8> {
+/// Performs the acts and gives what ordinary data was sent. The end is sent when all of it has been
+/// got: its edge would wake a reader that is parked beside data.
+fn send(stream: &StdStream, acts: &[Act], got: &AtomicUsize, settle: impl Fn()) -> Vec<u8> {
     let mut sent = Vec::new();
     for act in acts {
         match act {
@@ -50,17 +52,22 @@ fn send(stream: &StdStream, acts: &[Act], settle: impl Fn()) -> Vec<u8> {
             Act::Settle => settle(),
         }
     }
+    while got.load(SeqCst) < sent.len() {
+        settle();
+    }
     stream.shutdown(Shutdown::Write).unwrap();
     sent
 }
 
-fn receive(mut stream: impl Read, buffer_len: usize) -> Vec<u8> {
+/// Reads to the end and closes; nothing of the connection is left then.
+fn receive(mut stream: impl Read, buffer_len: usize, got: &AtomicUsize) -> Vec<u8> {
     let (mut received, mut buffer) = (Vec::new(), vec![0; buffer_len]);
     loop {
         match stream.read(&mut buffer).unwrap() {
             0 => return received,
             count => received.extend(buffer[..count].iter().filter(|byte| **byte != URGENT)),
         }
+        got.store(received.len(), SeqCst);
     }
 }
 
@@ -75,11 +82,14 @@ fn everything_ordinary_arrives_in_a_coroutine() {
                 for number in 0..3usize.pow(LENGTH as u32) {
                     for buffer_len in [1, 2, 5, 4_096] {
                         let (client, server) = std_pair();
+                        leave_no_trace(&server);
                         let stream = TcpStream::from(server);
-                        let reader = tarae::spawn(move || receive(&stream, buffer_len));
+                        let got = Arc::new(AtomicUsize::new(0));
+                        let theirs = Arc::clone(&got);
+                        let reader = tarae::spawn(move || receive(&stream, buffer_len, &theirs));
                         tarae::yield_now();
                         let acts = acts(number, LENGTH);
-                        let sent = send(&client, &acts, look);
+                        let sent = send(&client, &acts, &got, look);
                         let received = reader.join().unwrap();
                         assert_eq!(received, sent, "{acts:?}, {buffer_len} at a time");
                     }
@@ -98,11 +108,14 @@ fn everything_ordinary_arrives_on_a_plain_thread() {
         for number in 0..3usize.pow(LENGTH as u32) {
             for buffer_len in [1, 4_096] {
                 let (client, server) = std_pair();
+                leave_no_trace(&server);
                 let stream = TcpStream::from(server);
-                let reader = std::thread::spawn(move || receive(&stream, buffer_len));
+                let got = Arc::new(AtomicUsize::new(0));
+                let theirs = Arc::clone(&got);
+                let reader = std::thread::spawn(move || receive(&stream, buffer_len, &theirs));
                 let acts = acts(number, LENGTH);
                 let settle = || (0..20).for_each(|_| std::thread::yield_now());
-                let sent = send(&client, &acts, settle);
+                let sent = send(&client, &acts, &got, settle);
                 let received = reader.join().unwrap();
                 assert_eq!(received, sent, "{acts:?}, {buffer_len} at a time");
             }
@@ -122,12 +135,16 @@ fn everything_ordinary_arrives_under_a_concurrent_sender() {
                 .run(|| {
                     for round in 0..400 {
                         let (client, server) = std_pair();
+                        leave_no_trace(&server);
+                        let got = Arc::new(AtomicUsize::new(0));
+                        let theirs = Arc::clone(&got);
                         let sender = std::thread::spawn(move || {
                             let acts = acts(round * 7_919, 12);
-                            send(&client, &acts, std::thread::yield_now)
+                            send(&client, &acts, &theirs, std::thread::yield_now)
                         });
                         let stream = Arc::new(TcpStream::from(server));
-                        let reader = tarae::spawn(move || receive(&*stream, [2, 64][round % 2]));
+                        let reader =
+                            tarae::spawn(move || receive(&*stream, [2, 64][round % 2], &got));
                         assert_eq!(reader.join().unwrap(), sender.join().unwrap());
                     }
                 })

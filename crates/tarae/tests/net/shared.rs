@@ -155,7 +155,7 @@ fn a_stream_moves_between_workers_and_a_thread() {
             }
             let message = [hop as u8; 5];
             let mut received = [0; 5];
-            if (hop + round) % 2 == 0 {
+            if (hop + round).is_multiple_of(2) {
                 // Nothing is there yet: this one registers with its worker and really waits.
                 stream
                     .set_read_timeout(Some(std::time::Duration::from_millis(1)))

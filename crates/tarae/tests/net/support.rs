@@ -3,8 +3,9 @@
 //!
 //! Used by every other module here. Must never decide a test's outcome by elapsed time.
 
+use std::os::fd::AsFd;
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, Mutex, OnceLock};
 use std::thread::ThreadId;
 use std::time::Duration;
 
@@ -77,12 +78,22 @@ pub(crate) fn everywhere(name: &'static str, test: fn()) {
     });
 }
 
-/// Two connected sockets of std's.
+/// Two connected sockets of std's. All come from one listener: a port for each would have the
+/// kernel search its range ever longer, past those of connections closed a short while ago.
 pub(crate) fn std_pair() -> (std::net::TcpStream, std::net::TcpStream) {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    static LISTENER: OnceLock<Mutex<std::net::TcpListener>> = OnceLock::new();
+    let bind = || Mutex::new(std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let listener = LISTENER.get_or_init(bind).lock().unwrap();
     let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let (server, _) = listener.accept().unwrap();
+    let (server, peer) = listener.accept().unwrap();
+    assert_eq!(peer, client.local_addr().unwrap());
     (client, server)
+}
+
+/// Has the connection vanish when `socket` is closed, rather than keep its ports for a minute: for
+/// tests that make thousands.
+pub(crate) fn leave_no_trace(socket: impl AsFd) {
+    rustix::net::sockopt::set_socket_linger(socket, Some(Duration::ZERO)).unwrap();
 }
 
 /// Two connected sockets that no worker knows yet.

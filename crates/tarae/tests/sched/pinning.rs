@@ -137,7 +137,10 @@ fn unstarted_coroutines_are_stolen_from_a_busy_worker() {
                 })
                 .collect();
             while ran.load(SeqCst) < 100 {
-                std::thread::yield_now();
+                // A lone one calls no thief: whoever spawned it is expected to wait soon. This one
+                // does not, so more have to come.
+                std::thread::sleep(Duration::from_millis(1));
+                drop(tarae::spawn(|| ()));
             }
             let elsewhere = |handle: tarae::thread::JoinHandle<_>| handle.join().unwrap() != here;
             handles.into_iter().map(elsewhere).collect::<Vec<_>>()

@@ -373,17 +373,16 @@ fn a_coroutine_has_a_name_an_id_and_a_spawn_site() {
         assert_eq!(itself.spawned_at().unwrap().line(), line);
         assert_eq!(itself.name(), None);
 
+        let builder = Builder::new().name("한 이름".into());
         let line = line!() + 1;
-        let named = Builder::new()
-            .name("한 이름".into())
-            .spawn(tarae::current)
-            .unwrap();
+        let named = builder.spawn(tarae::current).unwrap();
         let named = named.join().unwrap();
         assert_eq!(named.name(), Some("한 이름"));
         assert_eq!(named.spawned_at().unwrap().line(), line);
 
         let line = line!() + 1;
-        let local = tarae::spawn_local(tarae::current).join().unwrap();
+        let local = tarae::spawn_local(tarae::current);
+        let local = local.join().unwrap();
         assert_eq!(local.spawned_at().unwrap().line(), line);
 
         let handles: Vec<_> = (0..300)

@@ -51,11 +51,11 @@ fn a_regex_compilation() {
                 .unwrap();
             assert!(regex.is_match("한글αβγabc"));
         }
-        let alternatives: Vec<String> = (0..500).map(|n| format!("word{n}\\p{{L}}?")).collect();
+        let alternatives: Vec<String> = (0..50).map(|n| format!("word{n}\\p{{L}}?")).collect();
         assert!(
             regex::Regex::new(&alternatives.join("|"))
                 .unwrap()
-                .is_match("word499ß")
+                .is_match("word49ß")
         );
     });
 }

@@ -34,6 +34,12 @@ fn balance() -> Balance {
     }
 }
 
+/// The balance once only the asking coroutine and the acceptor are left.
+fn at_rest() -> Balance {
+    until(|| balance().coroutines == 2 && OPEN.load(SeqCst) == 0);
+    balance()
+}
+
 /// Waits until what is on its way out has gone: cancelled and detached coroutines end on their own
 /// time. A leak never goes: then this gives the difference.
 fn settled(before: &Balance) -> Result<(), Balance> {
@@ -105,7 +111,8 @@ fn serve(mut stream: TcpStream) {
     }
 }
 
-/// Goes idle until the deadline has passed. `Ready` may come without cause: look, and go idle again.
+/// Goes idle until the deadline has passed. `Ready` may come without cause: look, and go idle
+/// again.
 fn idle(mut stream: TcpStream, wake: Wake, deadline: tarae::time::Instant) {
     if wake == Wake::Ready {
         let error = stream.read(&mut [0]).unwrap_err();
@@ -181,9 +188,7 @@ fn ten_thousand_connections_leak_nothing() {
                 let address = acceptor();
                 // The first round makes what is kept: stacks, registrations' tables, the acceptor.
                 assert_eq!(round(address, 1_000), 1_000);
-                until(|| OPEN.load(SeqCst) == 0);
-                tarae::time::sleep(Duration::from_millis(20));
-                let before = balance();
+                let before = at_rest();
                 let memory_before = memory("VmSize:");
                 let start = Instant::now();
                 let mut rounds = 0;
@@ -207,9 +212,7 @@ fn check_sees(name: &str, leak: fn(std::net::SocketAddr)) {
         run_on(2, || {
             let address = acceptor();
             assert_eq!(round(address, 300), 300);
-            until(|| OPEN.load(SeqCst) == 0);
-            tarae::time::sleep(Duration::from_millis(20));
-            let before = balance();
+            let before = at_rest();
             assert_eq!(round(address, 300), 300);
             assert_eq!(settled(&before), Ok(()), "without a leak all is well");
             leak(address);
@@ -239,7 +242,15 @@ fn a_leaked_thread_is_seen() {
 #[test]
 fn a_parked_coroutine_is_seen() {
     check_sees("stress::a_parked_coroutine_is_seen", |_| {
-        tarae::spawn(tarae::thread::park);
+        let parked = tarae::spawn(tarae::thread::park);
+        // While it is on its way to another worker, both may have answered without it.
+        let id = parked.thread().id().to_string();
+        let known = |one: &tarae::inspect::Coroutine| format!("coroutine {}", one.id) == id;
+        until(|| {
+            let all = tarae::inspect::coroutines(Duration::from_secs(60));
+            all.iter()
+                .any(|one| known(one) && one.state == tarae::inspect::State::Parked)
+        });
     });
 }
 

@@ -50,6 +50,8 @@ pub(crate) fn child(name: &str, environment: &[(&str, &str)]) -> Output {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", name, "--nocapture", "--test-threads=1"])
         .env(CHILD, name)
+        // One arena: the address space then grows by what the test does, not by who allocates.
+        .env("MALLOC_ARENA_MAX", "1")
         .envs(environment.iter().copied())
         .stdin(Stdio::null())
         .output()
@@ -99,7 +101,7 @@ pub(crate) fn until(condition: impl Fn() -> bool) {
     }
 }
 
-/// Counts how often it, or a copy made by `twin`, was dropped.
+/// Counts that it was dropped.
 pub(crate) struct Counted(pub(crate) &'static AtomicUsize);
 
 impl Drop for Counted {
@@ -113,7 +115,7 @@ pub(crate) fn counter() -> &'static AtomicUsize {
     Box::leak(Box::new(AtomicUsize::new(0)))
 }
 
-/// Runs on so many workers, with a short grace.
+/// Runs on so many workers; every coroutine is expected to end.
 pub(crate) fn run_on<T>(workers: usize, main: impl FnOnce() -> T) -> T {
     tarae::Builder::new().workers(workers).run(main).unwrap()
 }

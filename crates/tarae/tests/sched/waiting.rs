@@ -34,17 +34,14 @@ fn sleepers_wake_in_the_order_of_their_deadlines_and_never_early() {
             .for_each(|handle| handle.join().unwrap());
     });
     let woken = woken.lock().unwrap();
-    // Deadlines that passed in one look at the clock come out together, in any order; this
-    // machine's pauses decide how many do. Across looks the order is that of the deadlines.
-    let mut sorted = woken.clone();
+    // All twelve were asked for before the first was due, each on a tick of its own: however late
+    // the worker looks at the clock, it hands them out by deadline.
+    let mut sorted = table;
     sorted.sort_unstable();
-    let mut table = table;
-    table.sort_unstable();
-    assert_eq!(*sorted, table);
+    assert_eq!(*woken, sorted);
 }
 
-/// Order decided by causes alone: each sleeper begins only when the one before has ended, or is
-/// separated by a deadline that lies behind the end of an observed event.
+/// A hundred deadlines, asked for in reverse: whoever has woken, its deadline lies in the past.
 #[test]
 fn a_later_deadline_is_not_served_before_an_earlier_one_has_passed() {
     let _guard = guard("deadlines against the clock");
@@ -136,9 +133,6 @@ fn an_interval_counts_from_its_start_and_skips_what_was_missed() {
             let nanos = due.duration_since(first).as_nanos();
             assert_eq!(nanos % period.as_nanos(), 0, "a multiple of the period");
             assert!(due > last);
-            if round == 6 {
-                assert!(due.duration_since(last) < Duration::from_secs(60));
-            }
             last = due;
         }
     });
@@ -180,12 +174,12 @@ fn an_unpark_is_a_token() {
             tarae::current().unpark();
             tarae::current().unpark();
             tarae::thread::park();
-            // Both were one token: this one waits for its time to pass.
+            // A park may return without cause, but not again and again: tokens are used up.
             let start = Instant::now();
-            tarae::thread::park_timeout(Duration::from_millis(5));
+            (0..3).for_each(|_| tarae::thread::park_timeout(Duration::from_millis(5)));
             assert!(
                 start.elapsed() >= Duration::from_millis(5),
-                "a second token"
+                "endless tokens"
             );
 
             let parked = tarae::spawn(|| {
@@ -308,4 +302,28 @@ fn plain_threads_wait_too() {
     tarae::yield_now();
     assert_eq!(tarae::block_on(async { 7 }), Ok(7));
     assert!(tarae::current().spawned_at().is_none());
+}
+
+/// A future that wakes itself while it is polled: the token must be kept until the park after it.
+#[test]
+fn a_future_may_wake_itself() {
+    let _guard = guard("a future that wakes itself");
+    let count = || {
+        let mut left = 1_000;
+        tarae::block_on(std::future::poll_fn(move |context| {
+            if left == 0 {
+                return std::task::Poll::Ready(7);
+            }
+            left -= 1;
+            context.waker().wake_by_ref();
+            std::task::Poll::Pending
+        }))
+    };
+    assert_eq!(count(), Ok(7));
+    for workers in [1, 2] {
+        assert_eq!(
+            run_on(workers, || tarae::spawn(count).join().unwrap()),
+            Ok(7)
+        );
+    }
 }
