@@ -42,6 +42,7 @@ mod driver;
 mod future;
 pub mod inspect;
 pub mod net;
+pub mod os;
 #[allow(unsafe_code)]
 mod sched;
 pub mod signal;

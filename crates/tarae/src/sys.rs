@@ -1,18 +1,28 @@
 //! System call wrappers: one call each, `io::Result` out, no policy.
 //!
-//! Called by `driver`, `stack`, `sched` and `signal`. Never blocks unless its name says `wait` or
-//! `poll`, never retries (but for the stated `EINTR` loops) and never allocates.
+//! Called by `driver`, `stack`, `sched`, `signal` and the sockets. Never blocks unless its name
+//! says `wait` or `poll`, never retries (but for the stated `EINTR` loops) and never allocates.
+//!
+//! * `address`: socket addresses as the kernel writes them
+//! * `socket`: sockets and their options
+//! * `message`: datagrams with addresses, and descriptors in transit
 
-use std::io::{self, IoSlice, IoSliceMut};
-use std::mem::{MaybeUninit, size_of};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+mod address;
+mod message;
+mod socket;
+
+use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::time::Duration;
 
-use libc::{c_int, c_void, socklen_t};
+use libc::{c_int, c_void};
 
+pub(crate) use address::{Address, RawAddress};
 pub(crate) use libc::epoll_event as EpollEvent;
+pub(crate) use message::*;
+pub(crate) use socket::*;
 
 fn check(result: c_int) -> io::Result<c_int> {
     if result == -1 {
@@ -109,134 +119,7 @@ pub(crate) fn poll_wait(fd: RawFd, events: i16, timeout: Option<Duration>) -> io
     }
 }
 
-// ---- sockets --------------------------------------------------------------------------------
-
-/// A new non-blocking stream socket for the family of `address`.
-pub(crate) fn stream_socket(address: &SocketAddr) -> io::Result<OwnedFd> {
-    let family = if address.is_ipv4() {
-        libc::AF_INET
-    } else {
-        libc::AF_INET6
-    };
-    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-    // SAFETY: takes no pointers.
-    owned(unsafe { libc::socket(family, kind, 0) })
-}
-
-pub(crate) fn bind(fd: RawFd, address: &SocketAddr) -> io::Result<()> {
-    let (storage, length) = to_sockaddr(address);
-    // SAFETY: `storage` holds `length` initialised bytes of a socket address.
-    check(unsafe { libc::bind(fd, ptr::from_ref(&storage).cast(), length) }).map(drop)
-}
-
-pub(crate) fn listen(fd: RawFd, backlog: c_int) -> io::Result<()> {
-    // SAFETY: takes no pointers.
-    check(unsafe { libc::listen(fd, backlog) }).map(drop)
-}
-
-pub(crate) fn connect(fd: RawFd, address: &SocketAddr) -> io::Result<()> {
-    let (storage, length) = to_sockaddr(address);
-    // SAFETY: `storage` holds `length` initialised bytes of a socket address.
-    check(unsafe { libc::connect(fd, ptr::from_ref(&storage).cast(), length) }).map(drop)
-}
-
-/// Accepts one connection; the new socket is non-blocking and close-on-exec.
-pub(crate) fn accept(fd: RawFd) -> io::Result<(OwnedFd, SocketAddr)> {
-    let mut storage = MaybeUninit::<libc::sockaddr_storage>::zeroed();
-    let mut length = size_of::<libc::sockaddr_storage>() as socklen_t;
-    let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-    // SAFETY: `storage` has room for `length` bytes.
-    let socket =
-        owned(unsafe { libc::accept4(fd, storage.as_mut_ptr().cast(), &mut length, flags) })?;
-    // SAFETY: zeroed first, then filled by the kernel: initialised.
-    let address = to_address(unsafe { storage.assume_init_ref() })?;
-    Ok((socket, address))
-}
-
-pub(crate) fn recv(fd: RawFd, buffer: &mut [u8], flags: c_int) -> io::Result<usize> {
-    // SAFETY: the kernel writes at most the slice's length.
-    check_size(unsafe { libc::recv(fd, buffer.as_mut_ptr().cast(), buffer.len(), flags) })
-}
-
-pub(crate) fn send(fd: RawFd, buffer: &[u8], flags: c_int) -> io::Result<usize> {
-    // SAFETY: the kernel reads at most the slice's length.
-    check_size(unsafe { libc::send(fd, buffer.as_ptr().cast(), buffer.len(), flags) })
-}
-
-/// The most slices one vectored call takes (`IOV_MAX`).
-const IOV_MAX: usize = 1024;
-
-pub(crate) fn recv_vectored(
-    fd: RawFd,
-    buffers: &mut [IoSliceMut<'_>],
-    flags: c_int,
-) -> io::Result<usize> {
-    // SAFETY: all-zero is a valid empty message header.
-    let mut header: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
-    header.msg_iov = buffers.as_mut_ptr().cast();
-    header.msg_iovlen = buffers.len().min(IOV_MAX) as _;
-    // SAFETY: `IoSliceMut` has the layout of `iovec` and borrows its memory for the call.
-    check_size(unsafe { libc::recvmsg(fd, &mut header, flags) })
-}
-
-pub(crate) fn send_vectored(fd: RawFd, buffers: &[IoSlice<'_>], flags: c_int) -> io::Result<usize> {
-    // SAFETY: all-zero is a valid empty message header.
-    let mut header: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
-    header.msg_iov = buffers.as_ptr().cast_mut().cast();
-    header.msg_iovlen = buffers.len().min(IOV_MAX) as _;
-    // SAFETY: `IoSlice` has the layout of `iovec`; sending only reads from it.
-    check_size(unsafe { libc::sendmsg(fd, &header, flags) })
-}
-
-/// `how` is `SHUT_RD`, `SHUT_WR` or `SHUT_RDWR`.
-pub(crate) fn shutdown(fd: RawFd, how: c_int) -> io::Result<()> {
-    // SAFETY: takes no pointers.
-    check(unsafe { libc::shutdown(fd, how) }).map(drop)
-}
-
-/// The socket's own address.
-pub(crate) fn local_addr(fd: RawFd) -> io::Result<SocketAddr> {
-    address_by(|storage, length| {
-        // SAFETY: `storage` has room for `*length` bytes.
-        unsafe { libc::getsockname(fd, storage, length) }
-    })
-}
-
-/// The address of the socket's peer.
-pub(crate) fn peer_addr(fd: RawFd) -> io::Result<SocketAddr> {
-    address_by(|storage, length| {
-        // SAFETY: `storage` has room for `*length` bytes.
-        unsafe { libc::getpeername(fd, storage, length) }
-    })
-}
-
-fn address_by(
-    call: impl FnOnce(*mut libc::sockaddr, *mut socklen_t) -> c_int,
-) -> io::Result<SocketAddr> {
-    let mut storage = MaybeUninit::<libc::sockaddr_storage>::zeroed();
-    let mut length = size_of::<libc::sockaddr_storage>() as socklen_t;
-    check(call(storage.as_mut_ptr().cast(), &mut length))?;
-    // SAFETY: zeroed first, then filled by the kernel: initialised.
-    to_address(unsafe { storage.assume_init_ref() })
-}
-
-/// Sets an option whose value is an `int`.
-pub(crate) fn set_option(fd: RawFd, level: c_int, name: c_int, value: c_int) -> io::Result<()> {
-    let length = size_of::<c_int>() as socklen_t;
-    let value = ptr::from_ref(&value).cast();
-    // SAFETY: `value` points to `length` bytes.
-    check(unsafe { libc::setsockopt(fd, level, name, value, length) }).map(drop)
-}
-
-/// Reads an option whose value is an `int`.
-pub(crate) fn option(fd: RawFd, level: c_int, name: c_int) -> io::Result<c_int> {
-    let mut value: c_int = 0;
-    let mut length = size_of::<c_int>() as socklen_t;
-    let pointer = ptr::from_mut(&mut value).cast();
-    // SAFETY: `value` has room for `length` bytes.
-    check(unsafe { libc::getsockopt(fd, level, name, pointer, &mut length) })?;
-    Ok(value)
-}
+// ---- descriptors ----------------------------------------------------------------------------
 
 /// Whether the open file description is in non-blocking mode.
 pub(crate) fn is_nonblocking(fd: RawFd) -> io::Result<bool> {
@@ -256,71 +139,6 @@ pub(crate) fn set_nonblocking(fd: RawFd, nonblocking: bool) -> io::Result<()> {
 pub(crate) fn duplicate(fd: &impl AsRawFd) -> io::Result<OwnedFd> {
     // SAFETY: takes no pointers.
     owned(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3) })
-}
-
-fn to_sockaddr(address: &SocketAddr) -> (libc::sockaddr_storage, socklen_t) {
-    // SAFETY: all-zero is a valid `sockaddr_storage`.
-    let mut storage: libc::sockaddr_storage = unsafe { MaybeUninit::zeroed().assume_init() };
-    let length = match address {
-        SocketAddr::V4(v4) => {
-            let raw = libc::sockaddr_in {
-                sin_family: libc::AF_INET as libc::sa_family_t,
-                sin_port: v4.port().to_be(),
-                sin_addr: libc::in_addr {
-                    s_addr: u32::from_ne_bytes(v4.ip().octets()),
-                },
-                sin_zero: [0; 8],
-            };
-            // SAFETY: `sockaddr_storage` is large and aligned enough for every address.
-            unsafe {
-                ptr::from_mut(&mut storage)
-                    .cast::<libc::sockaddr_in>()
-                    .write(raw)
-            };
-            size_of::<libc::sockaddr_in>()
-        }
-        SocketAddr::V6(v6) => {
-            let raw = libc::sockaddr_in6 {
-                sin6_family: libc::AF_INET6 as libc::sa_family_t,
-                sin6_port: v6.port().to_be(),
-                sin6_flowinfo: v6.flowinfo(),
-                sin6_addr: libc::in6_addr {
-                    s6_addr: v6.ip().octets(),
-                },
-                sin6_scope_id: v6.scope_id(),
-            };
-            // SAFETY: as above.
-            unsafe {
-                ptr::from_mut(&mut storage)
-                    .cast::<libc::sockaddr_in6>()
-                    .write(raw)
-            };
-            size_of::<libc::sockaddr_in6>()
-        }
-    };
-    (storage, length as socklen_t)
-}
-
-fn to_address(storage: &libc::sockaddr_storage) -> io::Result<SocketAddr> {
-    match c_int::from(storage.ss_family) {
-        libc::AF_INET => {
-            // SAFETY: the family says which address the storage holds.
-            let raw = unsafe { &*ptr::from_ref(storage).cast::<libc::sockaddr_in>() };
-            let ip = Ipv4Addr::from(raw.sin_addr.s_addr.to_ne_bytes());
-            Ok(SocketAddrV4::new(ip, u16::from_be(raw.sin_port)).into())
-        }
-        libc::AF_INET6 => {
-            // SAFETY: as above.
-            let raw = unsafe { &*ptr::from_ref(storage).cast::<libc::sockaddr_in6>() };
-            let ip = Ipv6Addr::from(raw.sin6_addr.s6_addr);
-            let port = u16::from_be(raw.sin6_port);
-            Ok(SocketAddrV6::new(ip, port, raw.sin6_flowinfo, raw.sin6_scope_id).into())
-        }
-        other => Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            format!("not an internet socket: address family {other}"),
-        )),
-    }
 }
 
 // ---- memory ---------------------------------------------------------------------------------

@@ -31,6 +31,7 @@
 //! short, and out-of-band data splits a stream, all without a new edge.
 
 pub(crate) mod epoll;
+pub(crate) mod message;
 pub(crate) mod operation;
 pub(crate) mod slab;
 pub(crate) mod source;

@@ -1,11 +1,11 @@
 //! The data operations of sockets, each one system call that does not block.
 //!
-//! Made by `net` and `signal`, executed by `sched::io` through a driver or on a plain thread.
+//! Made by `net`, `os` and `signal`, executed by `sched::io` through a driver or on a plain thread.
 //! `MSG_DONTWAIT` rather than the descriptor's own mode decides, so a duplicate that somebody uses
 //! in blocking mode changes nothing here.
 
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::SocketAddr;
+use std::marker::PhantomData;
 use std::os::fd::OwnedFd;
 
 use super::{Direction, Operation, Source};
@@ -58,7 +58,7 @@ impl Operation for RecvVectored<'_, '_> {
     // Never taken as short: one call takes at most 1,024 of the slices.
 }
 
-const SEND_FLAGS: libc::c_int = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+pub(super) const SEND_FLAGS: libc::c_int = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
 
 pub(crate) struct Send<'a>(pub(crate) &'a [u8]);
 
@@ -91,13 +91,13 @@ impl Operation for SendVectored<'_, '_> {
 }
 
 /// Accepts one connection of a listener in non-blocking mode.
-pub(crate) struct Accept;
+pub(crate) struct Accept<A>(pub(crate) PhantomData<A>);
 
-impl Operation for Accept {
-    type Output = (OwnedFd, SocketAddr);
+impl<A: sys::Address> Operation for Accept<A> {
+    type Output = (OwnedFd, A);
     const DIRECTION: Direction = Direction::Read;
 
-    fn attempt(&mut self, source: &Source) -> io::Result<(OwnedFd, SocketAddr)> {
+    fn attempt(&mut self, source: &Source) -> io::Result<(OwnedFd, A)> {
         if source.is_mode_shared() {
             // The call itself might block: look first. (If the other owner takes the connection in
             // between, it does block, until the next one.)

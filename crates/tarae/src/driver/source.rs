@@ -9,7 +9,6 @@
 //! kernel would go on delivering its events. The slot is then released on its worker.
 
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -177,7 +176,7 @@ impl Source {
     }
 
     /// Begins a connection; `Ok` if it stands at once.
-    pub(crate) fn connect(&self, address: &SocketAddr) -> io::Result<()> {
+    pub(crate) fn connect(&self, address: &sys::RawAddress) -> io::Result<()> {
         sys::connect(self.raw(), address)
     }
 

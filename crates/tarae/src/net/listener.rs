@@ -3,18 +3,19 @@
 use std::fmt;
 use std::io;
 use std::iter::FusedIterator;
+use std::marker::PhantomData;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 
-use super::socket::{Socket, conversions, try_each};
+use super::socket::{Kind, Socket, conversions, handle_methods, try_each};
 use super::{AsSocket, BorrowedSocket, TcpStream};
 use crate::driver::operation::Accept;
 use crate::sched::io::Cancelled;
 use crate::sched::worker::Worker;
-use crate::sys;
+use crate::sys::{self, Address};
 
 /// Connections waiting to be accepted; the kernel caps it at `net.core.somaxconn`.
-const BACKLOG: libc::c_int = 4096;
+pub(crate) const BACKLOG: libc::c_int = 4096;
 
 /// A TCP socket that listens: [`std::net::TcpListener`], whose every call parks the coroutine in
 /// place of blocking the thread.
@@ -40,7 +41,11 @@ pub struct TcpListener {
     socket: Socket,
 }
 
-conversions!(TcpListener, std::net::TcpListener, stream: false);
+conversions!(TcpListener, std::net::TcpListener, Kind::Listener);
+handle_methods!(
+    TcpListener,
+    "let socket = tarae::net::TcpListener::bind(\"127.0.0.1:0\")?;"
+);
 
 impl TcpListener {
     /// Listens on the first of `addresses` that can be bound; port 0 asks for a free one. The
@@ -53,13 +58,14 @@ impl TcpListener {
     /// That of the last address tried.
     pub fn bind(addresses: impl ToSocketAddrs) -> io::Result<TcpListener> {
         try_each(addresses, |address| {
-            let fd = sys::stream_socket(address)?;
+            let address = address.to_raw();
+            let fd = sys::socket(address.family(), libc::SOCK_STREAM)?;
             let raw = fd.as_raw_fd();
             sys::set_option(raw, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
-            sys::bind(raw, address)?;
+            sys::bind(raw, &address)?;
             sys::listen(raw, BACKLOG)?;
             Ok(TcpListener {
-                socket: Socket::new(fd, false),
+                socket: Socket::new(fd, Kind::Listener),
             })
         })
     }
@@ -73,7 +79,7 @@ impl TcpListener {
     /// in the queue and a later call gets it. `WouldBlock` in non-blocking mode; an error that
     /// [`Cancelled::is`] recognises when cancelled.
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let (fd, address) = self.socket.perform(Accept)?;
+        let (fd, address) = self.socket.perform(Accept(PhantomData))?;
         if let Some(worker) = Worker::current() {
             worker.note_accept();
         }
@@ -100,28 +106,6 @@ impl TcpListener {
         sys::local_addr(self.socket.raw())
     }
 
-    /// Another handle of the same socket. It costs no descriptor; options are shared, the blocking
-    /// mode is each handle's own.
-    ///
-    /// # Errors
-    ///
-    /// None now; the signature is std's.
-    pub fn try_clone(&self) -> io::Result<TcpListener> {
-        Ok(TcpListener {
-            socket: self.socket.try_clone(),
-        })
-    }
-
-    /// Whether calls on this handle return `WouldBlock` in place of waiting.
-    ///
-    /// # Errors
-    ///
-    /// None; the signature is std's.
-    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        self.socket.set_nonblocking(nonblocking);
-        Ok(())
-    }
-
     /// Sets the time to live of outgoing packets, in hops.
     ///
     /// # Errors
@@ -138,15 +122,6 @@ impl TcpListener {
     /// Those of `getsockopt(2)`.
     pub fn ttl(&self) -> io::Result<u32> {
         self.socket.ttl()
-    }
-
-    /// Takes the socket's pending error, if there is one.
-    ///
-    /// # Errors
-    ///
-    /// Those of `getsockopt(2)`.
-    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.socket.take_error()
     }
 }
 

@@ -4,9 +4,10 @@
 //! makes it, or blocks a plain thread; both may use one socket at the same time. Beyond std there
 //! are waits without a coroutine: [`park_until_readable`], [`on_readable`], [`poll_readable`].
 
-mod listener;
-mod socket;
+pub(crate) mod listener;
+pub(crate) mod socket;
 mod stream;
+mod udp;
 
 use std::io;
 use std::ops::ControlFlow;
@@ -20,6 +21,7 @@ pub use std::net::{
 
 pub use listener::{Incoming, IntoIncoming, TcpListener};
 pub use stream::TcpStream;
+pub use udp::UdpSocket;
 
 pub use crate::driver::Wake;
 use crate::driver::{Direction, Source};

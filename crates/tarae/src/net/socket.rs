@@ -1,28 +1,42 @@
-//! What TCP streams and listeners have in common: a shared source, a blocking mode per handle, the
-//! conversions to and from std. Used by `stream` and `listener` only.
+//! What all sockets have in common: a shared source, a blocking mode per handle, the conversions to
+//! and from std, and methods that only differ in the type they stand on, as macros.
+//!
+//! Used by the socket types of `net` and `os` only. Must never wait but in `perform`.
 
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::BorrowedSocket;
-use crate::driver::{Operation, Source};
+use crate::driver::{Direction, Operation, Source};
 use crate::sched::io::{Patience, perform};
 use crate::sys;
 
+/// What a socket is, as far as waiting for it differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Short reads tell of readiness (see `driver`).
+    TcpStream,
+    /// `accept` has no flag to ask it not to block, so the description itself must not.
+    Listener,
+    /// Neither: datagrams, and Unix streams, which stop short at ancillary data.
+    Other,
+}
+
 #[derive(Debug)]
-pub(super) struct Socket {
+pub(crate) struct Socket {
     source: Arc<Source>,
-    /// As the user set it on this handle. The description itself is always non-blocking.
+    /// As the user set it on this handle. The description's own mode decides nothing, or is
+    /// non-blocking.
     nonblocking: AtomicBool,
 }
 
 impl Socket {
     /// Of a new descriptor in non-blocking mode.
-    pub(super) fn new(fd: OwnedFd, stream: bool) -> Socket {
-        let source = Arc::new(Source::new(fd, stream));
+    pub(crate) fn new(fd: OwnedFd, kind: Kind) -> Socket {
+        let source = Arc::new(Source::new(fd, kind == Kind::TcpStream));
         Socket {
             source,
             nonblocking: AtomicBool::new(false),
@@ -30,21 +44,20 @@ impl Socket {
     }
 
     /// Of a descriptor that somebody else made; its blocking mode becomes the handle's.
-    pub(super) fn adopt(fd: OwnedFd, stream: bool) -> Socket {
+    pub(crate) fn adopt(fd: OwnedFd, kind: Kind) -> Socket {
         let raw = fd.as_raw_fd();
         let nonblocking = sys::is_nonblocking(raw).unwrap_or(false);
-        if !stream {
-            // `accept` has no flag to ask for this per call.
+        if kind == Kind::Listener {
             let _ = sys::set_nonblocking(raw, true);
         }
-        let socket = Socket::new(fd, stream);
+        let socket = Socket::new(fd, kind);
         socket.set_nonblocking(nonblocking);
         socket
     }
 
     /// Takes the descriptor out, deregistered and in the user's blocking mode. If there are clones
     /// it is a duplicate, and they go on.
-    pub(super) fn into_fd(self) -> io::Result<OwnedFd> {
+    pub(crate) fn into_fd(self) -> io::Result<OwnedFd> {
         let nonblocking = self.nonblocking.into_inner();
         let fd = match Arc::try_unwrap(self.source) {
             Ok(source) => source.into_fd(),
@@ -57,59 +70,86 @@ impl Socket {
         Ok(fd)
     }
 
-    pub(super) fn try_clone(&self) -> Socket {
+    pub(crate) fn try_clone(&self) -> Socket {
         Socket {
             source: Arc::clone(&self.source),
             nonblocking: AtomicBool::new(self.nonblocking.load(Ordering::Relaxed)),
         }
     }
 
-    pub(super) fn perform<O: Operation>(&self, operation: O) -> io::Result<O::Output> {
-        let patience = if self.nonblocking.load(Ordering::Relaxed) {
-            Patience::None
-        } else {
-            Patience::For(self.source.timeout(O::DIRECTION))
-        };
-        perform(&self.source, patience, operation)
+    pub(crate) fn perform<O: Operation>(&self, operation: O) -> io::Result<O::Output> {
+        perform(&self.source, self.patience(O::DIRECTION), operation)
     }
 
-    pub(super) fn set_nonblocking(&self, nonblocking: bool) {
+    /// How a call on this handle waits.
+    pub(crate) fn patience(&self, direction: Direction) -> Patience {
+        if self.nonblocking.load(Ordering::Relaxed) {
+            Patience::None
+        } else {
+            Patience::For(self.source.timeout(direction))
+        }
+    }
+
+    pub(crate) fn set_nonblocking(&self, nonblocking: bool) {
         self.nonblocking.store(nonblocking, Ordering::Relaxed);
     }
 
-    pub(super) fn source(&self) -> &Source {
+    pub(crate) fn source(&self) -> &Source {
         &self.source
     }
 
-    pub(super) fn borrowed(&self) -> BorrowedSocket<'_> {
+    pub(crate) fn borrowed(&self) -> BorrowedSocket<'_> {
         BorrowedSocket(&self.source)
     }
 
-    pub(super) fn raw(&self) -> RawFd {
+    pub(crate) fn raw(&self) -> RawFd {
         self.source.raw()
     }
 
-    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
         self.source.borrow()
     }
 
-    pub(super) fn ttl(&self) -> io::Result<u32> {
-        sys::option(self.raw(), libc::IPPROTO_IP, libc::IP_TTL).map(|ttl| ttl as u32)
+    pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        let how = match how {
+            Shutdown::Read => libc::SHUT_RD,
+            Shutdown::Write => libc::SHUT_WR,
+            Shutdown::Both => libc::SHUT_RDWR,
+        };
+        sys::shutdown(self.raw(), how)
     }
 
-    pub(super) fn set_ttl(&self, ttl: u32) -> io::Result<()> {
-        let ttl = i32::try_from(ttl).unwrap_or(i32::MAX);
-        sys::set_option(self.raw(), libc::IPPROTO_IP, libc::IP_TTL, ttl)
+    pub(crate) fn option(&self, level: libc::c_int, name: libc::c_int) -> io::Result<u32> {
+        // None of the options used has negative values.
+        sys::option(self.raw(), level, name).map(|value| value as u32)
     }
 
-    pub(super) fn take_error(&self) -> io::Result<Option<io::Error>> {
+    pub(crate) fn set_option(
+        &self,
+        level: libc::c_int,
+        name: libc::c_int,
+        value: u32,
+    ) -> io::Result<()> {
+        let value = i32::try_from(value).unwrap_or(i32::MAX);
+        sys::set_option(self.raw(), level, name, value)
+    }
+
+    pub(crate) fn ttl(&self) -> io::Result<u32> {
+        self.option(libc::IPPROTO_IP, libc::IP_TTL)
+    }
+
+    pub(crate) fn set_ttl(&self, ttl: u32) -> io::Result<()> {
+        self.set_option(libc::IPPROTO_IP, libc::IP_TTL, ttl)
+    }
+
+    pub(crate) fn take_error(&self) -> io::Result<Option<io::Error>> {
         let code = sys::option(self.raw(), libc::SOL_SOCKET, libc::SO_ERROR)?;
         Ok((code != 0).then(|| io::Error::from_raw_os_error(code)))
     }
 }
 
 /// Tries each address in turn and gives the first success, or the last error.
-pub(super) fn try_each<T>(
+pub(crate) fn try_each<T>(
     addresses: impl ToSocketAddrs,
     f: impl Fn(&SocketAddr) -> io::Result<T>,
 ) -> io::Result<T> {
@@ -130,7 +170,7 @@ pub(super) fn try_each<T>(
 
 /// The conversions that every socket type has.
 macro_rules! conversions {
-    ($type:ident, $std:ty, stream: $stream:literal) => {
+    ($type:ident, $std:ty, $kind:expr) => {
         impl $type {
             /// Takes the socket out of every event loop and gives it as std's type, in the blocking
             /// mode that was set on this handle. If there are clones it is a duplicate.
@@ -155,7 +195,7 @@ macro_rules! conversions {
         impl From<OwnedFd> for $type {
             fn from(fd: OwnedFd) -> $type {
                 $type {
-                    socket: Socket::adopt(fd, $stream),
+                    socket: Socket::adopt(fd, $kind),
                 }
             }
         }
@@ -207,4 +247,261 @@ macro_rules! conversions {
         }
     };
 }
-pub(super) use conversions;
+pub(crate) use conversions;
+
+/// What a handle of any socket offers. `$make` makes a `socket`, for the examples, in a function
+/// that returns `io::Result`.
+macro_rules! handle_methods {
+    ($type:ident, $make:literal) => {
+        impl $type {
+            /// Another handle of the same socket. It costs no descriptor; options and time-outs are
+            /// shared, the blocking mode is each handle's own.
+            ///
+            /// # Errors
+            ///
+            /// None now; the signature is std's.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            #[doc = $make]
+            /// let other = socket.try_clone()?;
+            /// other.set_nonblocking(true)?; // `socket` waits as before.
+            /// # std::io::Result::Ok(())
+            /// ```
+            pub fn try_clone(&self) -> io::Result<$type> {
+                Ok($type {
+                    socket: self.socket.try_clone(),
+                })
+            }
+
+            /// Whether calls on this handle return `WouldBlock` in place of waiting.
+            ///
+            /// # Errors
+            ///
+            /// None; the signature is std's.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            #[doc = $make]
+            /// socket.set_nonblocking(true)?;
+            /// # std::io::Result::Ok(())
+            /// ```
+            pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+                self.socket.set_nonblocking(nonblocking);
+                Ok(())
+            }
+
+            /// Takes the socket's pending error, if there is one.
+            ///
+            /// # Errors
+            ///
+            /// Those of `getsockopt(2)`.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            #[doc = $make]
+            /// if let Some(error) = socket.take_error()? {
+            ///     eprintln!("since the last call: {error}");
+            /// }
+            /// # std::io::Result::Ok(())
+            /// ```
+            pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+                self.socket.take_error()
+            }
+        }
+    };
+}
+pub(crate) use handle_methods;
+
+/// What a handle of a socket offers that data goes through: time-outs, two addresses, and a `Debug`
+/// that names them.
+macro_rules! data_socket_methods {
+    ($type:ident, $address:ty, $make:literal) => {
+        handle_methods!($type, $make);
+
+        impl $type {
+            /// Bounds how long a call waits for something to receive; `None`: without bound. All
+            /// handles of the socket share it.
+            ///
+            /// # Errors
+            ///
+            /// `InvalidInput` for a time-out of zero.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # use std::time::Duration;
+            #[doc = $make]
+            /// socket.set_read_timeout(Some(Duration::from_secs(30)))?;
+            /// assert!(socket.set_read_timeout(Some(Duration::ZERO)).is_err());
+            /// # std::io::Result::Ok(())
+            /// ```
+            pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+                self.socket.source().set_timeout(Direction::Read, timeout)
+            }
+
+            /// Bounds how long a call waits for room to send; `None`: without bound. All handles of
+            /// the socket share it.
+            ///
+            /// # Errors
+            ///
+            /// `InvalidInput` for a time-out of zero.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # use std::time::Duration;
+            #[doc = $make]
+            /// socket.set_write_timeout(Some(Duration::from_secs(30)))?;
+            /// # std::io::Result::Ok(())
+            /// ```
+            pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+                self.socket.source().set_timeout(Direction::Write, timeout)
+            }
+
+            /// How long a call waits for something to receive.
+            ///
+            /// # Errors
+            ///
+            /// None; the signature is std's.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            #[doc = $make]
+            /// assert_eq!(socket.read_timeout()?, None);
+            /// # std::io::Result::Ok(())
+            /// ```
+            pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
+                Ok(self.socket.source().timeout(Direction::Read))
+            }
+
+            /// How long a call waits for room to send.
+            ///
+            /// # Errors
+            ///
+            /// None; the signature is std's.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            #[doc = $make]
+            /// assert_eq!(socket.write_timeout()?, None);
+            /// # std::io::Result::Ok(())
+            /// ```
+            pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
+                Ok(self.socket.source().timeout(Direction::Write))
+            }
+        }
+
+        impl $type {
+            /// The address of this side.
+            ///
+            /// # Errors
+            ///
+            /// Those of `getsockname(2)`.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            #[doc = $make]
+            /// println!("{:?}", socket.local_addr()?);
+            /// # std::io::Result::Ok(())
+            /// ```
+            pub fn local_addr(&self) -> io::Result<$address> {
+                sys::local_addr(self.socket.raw())
+            }
+
+            /// The address of the other side.
+            ///
+            /// # Errors
+            ///
+            /// Those of `getpeername(2)`; `NotConnected` when there is none.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            #[doc = $make]
+            /// match socket.peer_addr() {
+            ///     Ok(address) => println!("connected to {address:?}"),
+            ///     Err(error) => println!("{error}"),
+            /// }
+            /// # std::io::Result::Ok(())
+            /// ```
+            pub fn peer_addr(&self) -> io::Result<$address> {
+                sys::peer_addr(self.socket.raw())
+            }
+        }
+
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let mut debug = f.debug_struct(stringify!($type));
+                if let Ok(address) = self.local_addr() {
+                    debug.field("addr", &address);
+                }
+                if let Ok(peer) = self.peer_addr() {
+                    debug.field("peer", &peer);
+                }
+                debug.field("fd", &self.socket.raw()).finish()
+            }
+        }
+    };
+}
+pub(crate) use data_socket_methods;
+
+/// `Read` and `Write` for a stream and for a reference to it.
+macro_rules! read_and_write {
+    ($type:ident) => {
+        impl Read for &$type {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                self.socket.perform(Recv(buffer))
+            }
+
+            fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+                self.socket.perform(RecvVectored(buffers))
+            }
+        }
+
+        impl Write for &$type {
+            fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+                self.socket.perform(Send(data))
+            }
+
+            fn write_vectored(&mut self, data: &[IoSlice<'_>]) -> io::Result<usize> {
+                self.socket.perform(SendVectored(data))
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+
+        impl Read for $type {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                (&*self).read(buffer)
+            }
+
+            fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+                (&*self).read_vectored(buffers)
+            }
+        }
+
+        impl Write for $type {
+            fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+                (&*self).write(data)
+            }
+
+            fn write_vectored(&mut self, data: &[IoSlice<'_>]) -> io::Result<usize> {
+                (&*self).write_vectored(data)
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+    };
+}
+pub(crate) use read_and_write;

@@ -6,12 +6,14 @@ use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-use super::socket::{Socket, conversions, try_each};
+use super::socket::{
+    Kind, Socket, conversions, data_socket_methods, handle_methods, read_and_write, try_each,
+};
 use super::{AsSocket, BorrowedSocket};
 use crate::driver::Direction;
 use crate::driver::operation::{FinishConnect, Peek, Recv, RecvVectored, Send, SendVectored};
 use crate::sched::io::{Patience, perform};
-use crate::sys;
+use crate::sys::{self, Address};
 
 /// A TCP connection: [`std::net::TcpStream`], whose every call parks the coroutine in place of
 /// blocking the thread.
@@ -44,12 +46,20 @@ pub struct TcpStream {
     socket: Socket,
 }
 
-conversions!(TcpStream, std::net::TcpStream, stream: true);
+conversions!(TcpStream, std::net::TcpStream, Kind::TcpStream);
+data_socket_methods!(
+    TcpStream,
+    SocketAddr,
+    r#"# let listener = tarae::net::TcpListener::bind("127.0.0.1:0")?;
+# let address = listener.local_addr()?;
+let socket = tarae::net::TcpStream::connect(address)?;"#
+);
+read_and_write!(TcpStream);
 
 impl TcpStream {
     pub(super) fn accepted(fd: OwnedFd) -> TcpStream {
         TcpStream {
-            socket: Socket::new(fd, true),
+            socket: Socket::new(fd, Kind::TcpStream),
         }
     }
 
@@ -80,9 +90,10 @@ impl TcpStream {
     }
 
     fn connect_one(address: &SocketAddr, timeout: Option<Duration>) -> io::Result<TcpStream> {
-        let stream = TcpStream::accepted(sys::stream_socket(address)?);
+        let address = address.to_raw();
+        let stream = TcpStream::accepted(sys::socket(address.family(), libc::SOCK_STREAM)?);
         let source = stream.socket.source();
-        match source.connect(address) {
+        match source.connect(&address) {
             Err(error) if is_in_progress(&error) => {
                 perform(source, Patience::For(timeout), FinishConnect)?;
             }
@@ -91,84 +102,13 @@ impl TcpStream {
         Ok(stream)
     }
 
-    /// The address of the other side.
-    ///
-    /// # Errors
-    ///
-    /// Those of `getpeername(2)`.
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        sys::peer_addr(self.socket.raw())
-    }
-
-    /// The address of this side.
-    ///
-    /// # Errors
-    ///
-    /// Those of `getsockname(2)`.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        sys::local_addr(self.socket.raw())
-    }
-
     /// Shuts one or both directions down; whoever waits in it is woken.
     ///
     /// # Errors
     ///
     /// Those of `shutdown(2)`.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        let how = match how {
-            Shutdown::Read => libc::SHUT_RD,
-            Shutdown::Write => libc::SHUT_WR,
-            Shutdown::Both => libc::SHUT_RDWR,
-        };
-        sys::shutdown(self.socket.raw(), how)
-    }
-
-    /// Another handle of the same socket. It costs no descriptor; options and time-outs are shared,
-    /// the blocking mode is each handle's own.
-    ///
-    /// # Errors
-    ///
-    /// None now; the signature is std's.
-    pub fn try_clone(&self) -> io::Result<TcpStream> {
-        Ok(TcpStream {
-            socket: self.socket.try_clone(),
-        })
-    }
-
-    /// Bounds how long a read waits; `None`: without bound.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidInput` for a time-out of zero.
-    pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.socket.source().set_timeout(Direction::Read, timeout)
-    }
-
-    /// Bounds how long a write waits; `None`: without bound.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidInput` for a time-out of zero.
-    pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.socket.source().set_timeout(Direction::Write, timeout)
-    }
-
-    /// How long a read waits.
-    ///
-    /// # Errors
-    ///
-    /// None; the signature is std's.
-    pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
-        Ok(self.socket.source().timeout(Direction::Read))
-    }
-
-    /// How long a write waits.
-    ///
-    /// # Errors
-    ///
-    /// None; the signature is std's.
-    pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
-        Ok(self.socket.source().timeout(Direction::Write))
+        self.socket.shutdown(how)
     }
 
     /// Reads without taking: the next read gives the same bytes again. Waits until there are some.
@@ -217,89 +157,9 @@ impl TcpStream {
     pub fn ttl(&self) -> io::Result<u32> {
         self.socket.ttl()
     }
-
-    /// Takes the socket's pending error, if there is one.
-    ///
-    /// # Errors
-    ///
-    /// Those of `getsockopt(2)`.
-    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.socket.take_error()
-    }
-
-    /// Whether calls on this handle return `WouldBlock` in place of waiting.
-    ///
-    /// # Errors
-    ///
-    /// None; the signature is std's.
-    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        self.socket.set_nonblocking(nonblocking);
-        Ok(())
-    }
 }
 
 fn is_in_progress(error: &io::Error) -> bool {
     // An interrupted connect goes on in the background too.
     matches!(error.raw_os_error(), Some(libc::EINPROGRESS | libc::EINTR))
-}
-
-impl Read for &TcpStream {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.socket.perform(Recv(buffer))
-    }
-
-    fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.socket.perform(RecvVectored(buffers))
-    }
-}
-
-impl Write for &TcpStream {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.socket.perform(Send(data))
-    }
-
-    fn write_vectored(&mut self, data: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.socket.perform(SendVectored(data))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Read for TcpStream {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        (&*self).read(buffer)
-    }
-
-    fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        (&*self).read_vectored(buffers)
-    }
-}
-
-impl Write for TcpStream {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        (&*self).write(data)
-    }
-
-    fn write_vectored(&mut self, data: &[IoSlice<'_>]) -> io::Result<usize> {
-        (&*self).write_vectored(data)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl fmt::Debug for TcpStream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut debug = f.debug_struct("TcpStream");
-        if let Ok(address) = self.local_addr() {
-            debug.field("addr", &address);
-        }
-        if let Ok(peer) = self.peer_addr() {
-            debug.field("peer", &peer);
-        }
-        debug.field("fd", &self.socket.raw()).finish()
-    }
 }
