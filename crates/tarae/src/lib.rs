@@ -43,6 +43,8 @@ mod future;
 pub mod inspect;
 pub mod net;
 #[allow(unsafe_code)]
+pub mod offload;
+#[allow(unsafe_code)]
 mod sched;
 pub mod signal;
 #[allow(unsafe_code)]
@@ -56,6 +58,7 @@ pub mod time;
 pub use coroutine::{Coroutine, Resumed, Yielder};
 pub use driver::Wake;
 pub use future::block_on;
+pub use offload::{offload, try_offload};
 pub use sched::io::Cancelled;
 pub use sched::runtime::{Builder, RunError, Switch, run};
 pub use tarae_macros::{main, test};

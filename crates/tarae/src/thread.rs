@@ -8,6 +8,7 @@ use std::panic::Location;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use crate::offload;
 use crate::sched::runtime::Spawn;
 use crate::sched::task::TaskRef;
 use crate::sched::worker::Worker;
@@ -262,7 +263,8 @@ pub fn current() -> Thread {
 }
 
 /// Whether the running coroutine has been cancelled: every wait that can be cancelled returns at once
-/// from now on. For loops around calls that have no error to give, such as [`sleep`]. False on a
+/// from now on. For loops around calls that have no error to give, such as [`sleep`]. In an
+/// [offloaded](mod@crate::offload) job: whether the coroutine that waits for it has been. False on a
 /// plain thread.
 ///
 /// # Examples
@@ -280,7 +282,10 @@ pub fn current() -> Thread {
 /// .unwrap();
 /// ```
 pub fn is_cancelled() -> bool {
-    Worker::current().is_some_and(Worker::is_cancelled)
+    match Worker::current() {
+        Some(worker) if worker.in_coroutine() => worker.is_cancelled(),
+        _ => offload::is_cancelled(),
+    }
 }
 
 /// Lets everybody else who is ready run first: the coroutines of this worker or, on a plain thread,

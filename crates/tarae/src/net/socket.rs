@@ -2,12 +2,12 @@
 //! conversions to and from std. Used by `stream` and `listener` only.
 
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::BorrowedSocket;
+use super::{BorrowedSocket, ToSocketAddrs};
 use crate::driver::{Operation, Source};
 use crate::sched::io::{Patience, perform};
 use crate::sys;

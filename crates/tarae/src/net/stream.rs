@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
-use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use super::socket::{Socket, conversions, try_each};
-use super::{AsSocket, BorrowedSocket};
+use super::{AsSocket, BorrowedSocket, ToSocketAddrs};
 use crate::driver::Direction;
 use crate::driver::operation::{FinishConnect, Peek, Recv, RecvVectored, Send, SendVectored};
 use crate::sched::io::{Patience, perform};
@@ -55,7 +55,7 @@ impl TcpStream {
 
     /// Connects to the first of `addresses` that answers. Waits as a read does.
     ///
-    /// A *name* is resolved on the calling thread, which waits meanwhile.
+    /// A *name* is looked up without holding up the worker (see [`ToSocketAddrs`]).
     ///
     /// # Errors
     ///
