@@ -42,6 +42,3 @@ mod ring;
 #[cfg(test)]
 #[allow(unsafe_code)]
 mod models;
-#[cfg(test)]
-#[allow(unsafe_code)]
-mod offload_models;

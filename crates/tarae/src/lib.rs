@@ -30,6 +30,8 @@
 //!   thread when made on a plain thread.
 //! * **Pinned.** A started coroutine never changes its thread: its locals need not be `Send`,
 //!   thread-locals keep their address.
+//! * **Borrowing.** What computes for long or blocks its thread is handed to a pool thread by
+//!   [`offload`](fn@offload), and may borrow from the stack that waits for it.
 //! * **Contained.** A panic ends its coroutine, nothing else.
 //! * **Cancellation is an error**: calls report it ([`Cancelled`]); nothing is dropped behind your
 //!   back and nothing that succeeded is lost.

@@ -262,10 +262,11 @@ pub fn current() -> Thread {
     }
 }
 
-/// Whether the running coroutine has been cancelled: every wait that can be cancelled returns at once
-/// from now on. For loops around calls that have no error to give, such as [`sleep`]. In an
-/// [offloaded](mod@crate::offload) job: whether the coroutine that waits for it has been. False on a
-/// plain thread.
+/// Whether the running coroutine has been cancelled: every wait that can be cancelled returns at
+/// once from now on. For loops around calls that have no error to give, such as [`sleep`].
+///
+/// In a job that was [offloaded](mod@crate::offload): whether the coroutine that waits for it has
+/// been cancelled. False on a plain thread.
 ///
 /// # Examples
 ///

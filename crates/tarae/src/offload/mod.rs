@@ -28,15 +28,16 @@
 //! its place in it, and [`try_offload`] gives an error. [`Builder`] sets the limits.
 //!
 //! * **A panic** of the closure goes on in the caller, as with [`std::thread::scope`].
-//! * **Cancellation.** When the caller is cancelled before the job has begun, it never runs, and the
-//!   call gives an error. A job that has begun is never cut short, for it may be using what it
-//!   borrows: it sees the cancellation by [`thread::is_cancelled`](crate::thread::is_cancelled),
+//! * **Cancellation.** When the caller is cancelled before the job has begun, it never runs, and
+//!   the call gives an error. A job that has begun is never cut short, for it may be using what it
+//!   borrows: it sees the cancellation by [`thread::is_cancelled`],
 //!   is waited for, and its result is what the call gives.
 //! * **In a pool's thread** every call here simply runs its closure. So a job may offload without
 //!   a thought, and never waits for a thread that waits for it.
 //! * **When the runtime ends** and a job goes on beyond the grace period, its coroutine is named in
 //!   the error of [`run`](crate::run) and keeps its stack for good. The thread that called `run`
-//!   keeps its thread-locals too, which the job may be using: its end waits for the job's.
+//!   keeps its thread-locals too, which the job may be using: its end, which is the process's in
+//!   case of the main thread, waits for the job's.
 //!
 //! A job costs no allocation: it stands in the caller's frame. It does cost two wake-ups of
 //! sleeping threads, some tens of microseconds; what takes less is better done in place.

@@ -10,11 +10,11 @@
 //!      └───────────── withdraw ──────► WITHDRAWN
 //! ```
 //!
-//! Invariants: exactly one of `pop` and `withdraw` takes a record out of the queue. The links belong
-//! to whoever holds the lock; the waiter's place belongs to the pool's thread from `pop` on. The
-//! owner may free the record when `withdraw` gave true or `is_done` does, and not before. So the
-//! store of DONE is the last touch of a pool's thread: it moves the waiter out first and wakes it
-//! afterwards, when the record may be gone. What the job wrote is seen by who sees DONE.
+//! Invariants: exactly one of `pop` and `withdraw` takes a record out of the queue. The links
+//! belong to whoever holds the lock; the waiter's place belongs to the pool's thread from `pop` on.
+//! The owner may free the record when `withdraw` gave true or `is_done` does, and not before. So
+//! the store of DONE is the last touch of a pool's thread: it moves the waiter out first and wakes
+//! it afterwards, when the record may be gone. What the job wrote is seen by who sees DONE.
 
 use core::ptr::NonNull;
 

@@ -1,8 +1,9 @@
 //! A thread whose leaked stacks are still lent to offloaded jobs must keep its thread-locals.
 //!
 //! Called by `runtime` at the end of `run`, on the caller's thread. (The threads of the workers
-//! beyond the first never end when they have leaked a stack.) A job may have borrowed a thread-local
-//! by way of `LocalKey::with`, and the frame that should keep it alive will never return.
+//! beyond the first never end when they have leaked a stack.) A job may have borrowed a
+//! thread-local by way of `LocalKey::with`, and the frame that should have kept the thread alive
+//! will never return.
 
 use std::cell::Cell;
 use std::time::Duration;

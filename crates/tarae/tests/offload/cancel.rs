@@ -51,8 +51,8 @@ fn what_has_not_begun_is_taken_back() {
     });
 }
 
-/// A job that has begun sees the cancellation, is waited for, and its result is given; the next call
-/// of the coroutine is refused.
+/// A job that has begun sees the cancellation, is waited for, and its result is given; the next
+/// call of the coroutine is refused.
 #[test]
 fn what_has_begun_is_asked_and_waited_for() {
     guarded("cancelling a job that runs", || {
@@ -196,8 +196,8 @@ fn dirty_the_stack() {
     assert!(bytes.iter().all(|&byte| byte == 0xA5));
 }
 
-/// A thread-local lent to a job by a frame that is left behind outlives the job, although the thread
-/// ends before: its end waits.
+/// A thread-local lent to a job by a frame that is left behind outlives the job, although the
+/// thread ends before: its end waits.
 #[test]
 fn a_lent_thread_local_outlives_the_job() {
     guarded("a lent thread-local", || {
@@ -217,10 +217,11 @@ fn a_lent_thread_local_outlives_the_job() {
             Arc::new(AtomicUsize::new(0)),
             Arc::new(AtomicUsize::new(0)),
         );
+        let (left, leaves) = std::sync::mpsc::channel();
         let (theirs, drops, reads) = (gate.clone(), dropped.clone(), seen.clone());
         let thread = std::thread::spawn(move || {
             let runtime = tarae::Builder::new().workers(1);
-            runtime.grace(Duration::from_millis(50)).run(move || {
+            let result = runtime.grace(Duration::from_millis(50)).run(move || {
                 let job = Arc::clone(&theirs);
                 tarae::spawn(move || {
                     LOCAL.with(|local| {
@@ -233,11 +234,14 @@ fn a_lent_thread_local_outlives_the_job() {
                     });
                 });
                 until(|| theirs.arrived() == 1);
-            })
+            });
+            left.send(()).unwrap();
+            result
         });
-        until(|| gate.arrived() == 1);
-        // The thread leaves `run` and comes to its end; it must not get past it.
-        std::thread::sleep(Duration::from_millis(200));
+        // The thread has left `run` and comes to its end; it must not get past it. However long it
+        // takes to come there, the job reads 42 below.
+        leaves.recv().unwrap();
+        std::thread::sleep(Duration::from_millis(100));
         assert_eq!(dropped.load(SeqCst), 0, "dropped while a job borrows it");
         gate.open();
         assert_eq!(thread.join().unwrap().unwrap_err().stragglers().len(), 1);

@@ -1,5 +1,5 @@
-//! The pools' limits: lazily started, never more threads than allowed, a bounded queue, idle threads
-//! that end, the figures. Each test in a process of its own.
+//! The pools' limits: lazily started, never more threads than allowed, a bounded queue, idle
+//! threads that end, the figures. Each test in a process of its own.
 
 use std::io::{Read, Write};
 use std::sync::Arc;

@@ -89,7 +89,8 @@ fn addresses_are_not_looked_up() {
             let address: SocketAddr = "127.0.0.1:80".parse().unwrap();
             let other: SocketAddr = "[::1]:81".parse().unwrap();
             check(address, &["127.0.0.1:80"]);
-            check(&&address, &["127.0.0.1:80"]);
+            let reference = &address;
+            check(reference, &["127.0.0.1:80"]);
             check(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9), &["127.0.0.1:9"]);
             check((Ipv4Addr::LOCALHOST, 80), &["127.0.0.1:80"]);
             check((Ipv6Addr::LOCALHOST, 80), &["[::1]:80"]);
@@ -97,13 +98,15 @@ fn addresses_are_not_looked_up() {
             check("127.0.0.1:80", &["127.0.0.1:80"]);
             check("[::1]:80", &["[::1]:80"]);
             check(String::from("127.0.0.1:80"), &["127.0.0.1:80"]);
-            check(&String::from("127.0.0.1:80"), &["127.0.0.1:80"]);
+            let text = &String::from("127.0.0.1:80");
+            check(text, &["127.0.0.1:80"]);
             check(("127.0.0.1", 80), &["127.0.0.1:80"]);
             check(("::1", 80), &["[::1]:80"]);
             check((String::from("127.0.0.1"), 80), &["127.0.0.1:80"]);
             check([address, other], &["127.0.0.1:80", "[::1]:81"]);
             check(&[address, other][..], &["127.0.0.1:80", "[::1]:81"]);
-            check(&[address, other], &["127.0.0.1:80", "[::1]:81"]);
+            let both = &[address, other];
+            check(both, &["127.0.0.1:80", "[::1]:81"]);
             let none: [SocketAddr; 0] = [];
             check(none, &[]);
             for wrong in ["localhost", "localhost:", "localhost:65536", ""] {

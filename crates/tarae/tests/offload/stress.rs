@@ -47,7 +47,7 @@ fn every_job_gives_its_own_result() {
     });
 }
 
-/// So many calls, each with a value of its own in and out by the caller's stack. Gives how many ran.
+/// So many calls, each with a value of its own in and out by the caller's stack. Gives how many.
 fn calls(base: usize, count: usize, ran: &AtomicUsize) -> usize {
     for n in base..base + count {
         let input = [n, !n];

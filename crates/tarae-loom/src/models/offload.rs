@@ -112,8 +112,7 @@ impl Job {
     }
 }
 
-/// Every interleaving of a pool's thread with an owner that waits: the owner is woken, and sees what
-/// the job wrote.
+/// A pool's thread against an owner that waits: the owner is woken, and sees what the job wrote.
 #[test]
 fn offload_waiter_is_always_woken() {
     loom::model(|| {
@@ -132,8 +131,8 @@ fn offload_waiter_is_always_woken() {
     });
 }
 
-/// The owner is cancelled at any moment: either the job is withdrawn and never runs, or it runs once
-/// and is waited for.
+/// The owner is cancelled at any moment: either the job is withdrawn and never runs, or it runs
+/// once and is waited for.
 #[test]
 fn offload_has_one_outcome() {
     loom::model(|| {
