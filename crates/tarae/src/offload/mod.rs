@@ -366,7 +366,7 @@ impl From<OffloadError> for io::Error {
 ///
 /// # Examples
 ///
-/// ```
+/// ```standalone_crate
 /// use std::time::Duration;
 /// use tarae::offload::{Builder, Pool, stats};
 ///
@@ -479,7 +479,7 @@ pub struct PoolStats {
 ///
 /// # Examples
 ///
-/// ```
+/// ```standalone_crate
 /// let before = tarae::offload::stats();
 /// assert_eq!((before.cpu.threads, before.cpu.queued), (0, 0));
 /// tarae::offload::cpu(|| ()).unwrap();
