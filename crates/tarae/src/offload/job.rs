@@ -104,24 +104,29 @@ unsafe fn run<F: FnOnce() -> T, T>(header: NonNull<Header>) {
     unsafe { *stage = Stage::Ended(result) };
 }
 
-/// Runs a job and tells its waiter, in a pool's thread.
+/// Runs a job, in a pool's thread. Its waiter is not told yet.
 ///
 /// # Safety
-/// `record` was popped from the pool's queue by the caller.
+/// `record` was popped from the pool's queue by the caller; once.
 pub(super) unsafe fn perform(record: NonNull<Record<Unparker>>) {
     let header = record.cast::<Header>();
     CURRENT.set(header.as_ptr());
     // SAFETY: popped, so alive until completed; made by `Job::as_ptr`.
-    let home = unsafe {
-        (header.as_ref().run)(header);
-        header.as_ref().home
-    };
+    unsafe { (header.as_ref().run)(header) };
     CURRENT.set(ptr::null());
+}
+
+/// Tells the waiter of a job that it has ended.
+///
+/// # Safety
+/// Once, by the caller of `perform` and after it; `record` is not touched any more.
+pub(super) unsafe fn tell(record: NonNull<Record<Unparker>>) {
     // Nothing of the waiting side is used any more. Its worker's part is never freed.
-    if let Some(home) = home {
+    // SAFETY: popped and not completed, so alive.
+    if let Some(home) = unsafe { record.cast::<Header>().as_ref() }.home {
         home.give_back();
     }
-    // SAFETY: once, by who popped it; not touched any more.
+    // SAFETY: the caller's promise.
     let waiter = unsafe { Record::complete(record) };
     waiter.unpark();
 }

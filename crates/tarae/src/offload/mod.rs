@@ -465,7 +465,7 @@ pub struct PoolStats {
     pub threads: usize,
     /// Threads it may have.
     pub threads_max: usize,
-    /// Threads at work, or just finishing, or on their way to a job.
+    /// Threads at work, or on their way to a job.
     pub running: usize,
     /// Jobs that no thread is there for yet.
     pub queued: usize,

@@ -5,7 +5,8 @@
 //! a thread is there, or is certain, to run it.
 //!
 //! Invariant: `threads` = those idle + those claimed + those at work. A claim is a job queued for a
-//! thread that was idle or is just being made; any thread that comes out of its wait uses it up.
+//! thread that was idle or is just being made; any thread that comes out of its wait, or finds one
+//! on its way into it, uses it up.
 
 use std::io;
 use std::ptr::NonNull;
@@ -69,6 +70,13 @@ impl State {
     /// Jobs for which no thread is on its way.
     fn backlog(&self) -> usize {
         self.queue.len().saturating_sub(self.claimed)
+    }
+
+    /// What a thread does next; without a job it is idle from now on.
+    fn next(&mut self) -> Option<NonNull<Record<Unparker>>> {
+        let job = self.queue.pop();
+        self.idle += usize::from(job.is_none());
+        job
     }
 }
 
@@ -182,13 +190,18 @@ impl Threads {
                 state.threads -= 1;
                 return;
             }
-            while let Some(record) = state.queue.pop() {
-                drop(state);
+            let mut next = state.next();
+            drop(state);
+            while let Some(record) = next {
                 // SAFETY: just popped here.
                 unsafe { job::perform(record) };
-                state = self.locked();
+                // Who is told may come with another job at once: by then this thread has taken the
+                // next one or counts as idle, so that no other is woken or made in its place.
+                next = self.locked().next();
+                // SAFETY: performed, and told once.
+                unsafe { job::tell(record) };
             }
-            state.idle += 1;
+            state = self.locked();
             let waited = self
                 .work
                 .wait_timeout_while(state, idle, |state| state.claimed == 0);
