@@ -176,10 +176,17 @@ fn no_thread_is_an_error() {
         std::thread::scope(|scope| {
             scope.spawn(|| Pool::Cpu.run(|| gate.pass()).unwrap());
             until(|| gate.arrived() == 1);
-            let second = scope.spawn(|| {
+            let begun = Gate::default();
+            begun.open();
+            let begun = Arc::new(begun);
+            let theirs = Arc::clone(&begun);
+            let second = scope.spawn(move || {
+                theirs.pass();
                 until(|| stats().dns.threads_max == 1);
                 Pool::Cpu.run(|| 5).unwrap()
             });
+            // Once it runs it needs no more memory.
+            until(|| begun.arrived() == 1);
             forbid_memory();
             let error = tarae::offload(|| unreachable!("no thread")).unwrap_err();
             assert!(error.is_no_thread(), "{error}");
