@@ -37,6 +37,8 @@ pub(crate) struct Peer {
     pub(crate) wake: Option<Run>,
     /// From a task of one worker to one of another and back, where tasks stay on their worker.
     pub(crate) cross: Option<Run>,
+    /// A job on a thread for what blocks, and back.
+    pub(crate) offload: Option<Run>,
     /// Parks tasks.
     pub(crate) park: Option<Park>,
     /// Its tasks are threads: dear, so it is measured less often.

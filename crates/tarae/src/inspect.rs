@@ -57,6 +57,8 @@ struct Gathering {
 
 /// Every coroutine of the runtime that this is called in; empty outside. Waits until all workers
 /// have answered, or `patience` has passed: one that is stuck in a long computation is left out.
+/// They answer one after the other, so a coroutine that another worker takes over before it has
+/// begun may be missed.
 ///
 /// # Examples
 ///
@@ -64,7 +66,7 @@ struct Gathering {
 /// use std::time::Duration;
 /// use tarae::inspect::{State, coroutines};
 ///
-/// tarae::run(|| {
+/// tarae::Builder::new().workers(1).run(|| {
 ///     let sleeper = tarae::thread::Builder::new().name("sleeper".into());
 ///     sleeper.spawn(|| tarae::time::sleep(Duration::from_secs(60))).unwrap();
 ///     tarae::thread::yield_now();

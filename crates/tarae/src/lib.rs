@@ -30,6 +30,8 @@
 //!   thread when made on a plain thread.
 //! * **Pinned.** A started coroutine never changes its thread: its locals need not be `Send`,
 //!   thread-locals keep their address.
+//! * **Borrowing.** What computes for long or blocks its thread is handed to a pool thread by
+//!   [`offload`](fn@offload), and may borrow from the stack that waits for it.
 //! * **Contained.** A panic ends its coroutine, nothing else.
 //! * **Cancellation is an error**: calls report it ([`Cancelled`]); nothing is dropped behind your
 //!   back and nothing that succeeded is lost.
@@ -42,6 +44,8 @@ mod driver;
 mod future;
 pub mod inspect;
 pub mod net;
+#[allow(unsafe_code)]
+pub mod offload;
 pub mod os;
 #[allow(unsafe_code)]
 mod sched;
@@ -57,6 +61,7 @@ pub mod time;
 pub use coroutine::{Coroutine, Resumed, Yielder};
 pub use driver::Wake;
 pub use future::block_on;
+pub use offload::{offload, try_offload};
 pub use sched::io::Cancelled;
 pub use sched::runtime::{Builder, RunError, Switch, run};
 pub use tarae_macros::{main, test};

@@ -11,7 +11,7 @@ mod address;
 mod message;
 mod socket;
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
@@ -350,7 +350,7 @@ pub(crate) unsafe fn unmap(address: usize, bytes: usize) {
 /// Writes to the process's stderr at once, past std's lock. Async-signal-safe; what cannot be
 /// written is lost.
 pub(crate) fn write_stderr(pieces: &[IoSlice<'_>]) {
-    let count = pieces.len().min(IOV_MAX) as c_int;
+    let count = pieces.len() as c_int;
     // SAFETY: `IoSlice` has the layout of `iovec`; writing only reads from it.
     unsafe { libc::writev(libc::STDERR_FILENO, pieces.as_ptr().cast(), count) };
 }

@@ -8,6 +8,7 @@ use std::panic::Location;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use crate::offload;
 use crate::sched::runtime::Spawn;
 use crate::sched::task::TaskRef;
 use crate::sched::worker::Worker;
@@ -291,8 +292,10 @@ pub fn current() -> Thread {
 }
 
 /// Whether the running coroutine has been cancelled: every wait that can be cancelled returns at
-/// once from now on. For loops around calls that have no error to give, such as [`sleep`]. False on
-/// a plain thread.
+/// once from now on. For loops around calls that have no error to give, such as [`sleep`].
+///
+/// In a job that was [offloaded](mod@crate::offload): whether the coroutine that waits for it has
+/// been cancelled. False on a plain thread.
 ///
 /// # Examples
 ///
@@ -309,7 +312,10 @@ pub fn current() -> Thread {
 /// .unwrap();
 /// ```
 pub fn is_cancelled() -> bool {
-    Worker::current().is_some_and(Worker::is_cancelled)
+    match Worker::current() {
+        Some(worker) if worker.in_coroutine() => worker.is_cancelled(),
+        _ => offload::is_cancelled(),
+    }
 }
 
 /// Lets everybody else who is ready run first: the coroutines of this worker or, on a plain thread,

@@ -15,6 +15,7 @@ pub(super) const PEER: Peer = Peer {
     spawn: Some(spawn),
     wake: None,
     cross: None,
+    offload: None,
     park: None,
     threads: false,
 };

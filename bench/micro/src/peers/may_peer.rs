@@ -16,6 +16,7 @@ pub(super) const PEER: Peer = Peer {
     spawn: Some(|times| inside(move || spawn(times))),
     wake: Some(wake),
     cross: None,
+    offload: None,
     park: Some(park),
     threads: false,
 };

@@ -22,6 +22,7 @@ pub(super) const PEER: Peer = Peer {
             .run(|| cross(times))
             .expect("a runtime")
     }),
+    offload: Some(|times| inside(|| offload(times))),
     park: Some(park),
     threads: false,
 };
@@ -125,6 +126,16 @@ fn cross(times: u32) -> Duration {
         .into_iter()
         .for_each(|partner| partner.join().expect("no panic"));
     time
+}
+
+fn offload(times: u32) -> Duration {
+    // The pool's threads are there before the clock starts, as tokio's are.
+    black_box(tarae::offload(|| 0).expect("not cancelled"));
+    let start = Instant::now();
+    for number in 0..times {
+        black_box(tarae::offload(|| black_box(number)).expect("not cancelled"));
+    }
+    start.elapsed()
 }
 
 fn park(count: usize, ready: &dyn Fn(), done: &dyn Fn()) {

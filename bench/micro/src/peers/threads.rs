@@ -17,6 +17,7 @@ pub(super) const PEER: Peer = Peer {
     wake: Some(wake),
     // A thread is its own worker.
     cross: Some(wake),
+    offload: None,
     park: Some(park),
     threads: true,
 };

@@ -18,6 +18,7 @@ pub(super) const CURRENT_THREAD: Peer = Peer {
     spawn: Some(|times| current_thread().block_on(spawn(times))),
     wake: Some(|times| wake(current_thread(), times)),
     cross: None,
+    offload: Some(|times| current_thread().block_on(offload(times))),
     park: Some(|count, ready, done| park(current_thread(), count, ready, done)),
     threads: false,
 };
@@ -29,6 +30,7 @@ pub(super) const MULTI_THREAD: Peer = Peer {
     spawn: Some(|times| on_worker(spawn(times))),
     wake: Some(|times| wake(multi_thread(), times)),
     cross: None,
+    offload: Some(|times| on_worker(offload(times))),
     park: Some(|count, ready, done| park(multi_thread(), count, ready, done)),
     threads: false,
 };
@@ -94,6 +96,16 @@ fn wake(runtime: Runtime, times: u32) -> Duration {
     let time = shared.0.drive(times, || shared.1.notify_one());
     thread.join().expect("no panic");
     time
+}
+
+async fn offload(times: u32) -> Duration {
+    let run = |number| tokio::task::spawn_blocking(move || black_box(number));
+    black_box(run(0).await.expect("no panic"));
+    let start = Instant::now();
+    for number in 0..times {
+        black_box(run(number).await.expect("no panic"));
+    }
+    start.elapsed()
 }
 
 fn park(runtime: Runtime, count: usize, ready: &dyn Fn(), done: &dyn Fn()) {

@@ -4,11 +4,11 @@ use std::fmt;
 use std::io;
 use std::iter::FusedIterator;
 use std::marker::PhantomData;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 
 use super::socket::{Kind, Socket, conversions, handle_methods, try_each};
-use super::{AsSocket, BorrowedSocket, TcpStream};
+use super::{AsSocket, BorrowedSocket, TcpStream, ToSocketAddrs};
 use crate::driver::operation::Accept;
 use crate::sched::io::Cancelled;
 use crate::sched::worker::Worker;
@@ -51,7 +51,7 @@ impl TcpListener {
     /// Listens on the first of `addresses` that can be bound; port 0 asks for a free one. The
     /// address may be reused at once after a restart (`SO_REUSEADDR`), as with std.
     ///
-    /// A *name* is resolved on the calling thread, which waits meanwhile.
+    /// A *name* is looked up without holding up the worker (see [`ToSocketAddrs`]).
     ///
     /// # Errors
     ///

@@ -4,6 +4,7 @@
 //! makes it, or blocks a plain thread; both may use one socket at the same time. Beyond std there
 //! are waits without a coroutine: [`park_until_readable`], [`on_readable`], [`poll_readable`].
 
+mod addresses;
 pub(crate) mod listener;
 pub(crate) mod socket;
 mod stream;
@@ -16,9 +17,9 @@ use std::task::{Context, Poll};
 
 pub use std::net::{
     AddrParseError, IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6,
-    ToSocketAddrs,
 };
 
+pub use addresses::ToSocketAddrs;
 pub use listener::{Incoming, IntoIncoming, TcpListener};
 pub use stream::TcpStream;
 pub use udp::UdpSocket;

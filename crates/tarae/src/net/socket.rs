@@ -4,12 +4,12 @@
 //! Used by the socket types of `net` and `os` only. Must never wait but in `perform`.
 
 use std::io;
-use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::BorrowedSocket;
+use super::{BorrowedSocket, ToSocketAddrs};
 use crate::driver::{Direction, Operation, Source};
 use crate::sched::io::{Patience, perform};
 use crate::sys;

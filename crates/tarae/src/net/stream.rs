@@ -2,14 +2,14 @@
 
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
-use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use super::socket::{
     Kind, Socket, conversions, data_socket_methods, handle_methods, read_and_write, try_each,
 };
-use super::{AsSocket, BorrowedSocket};
+use super::{AsSocket, BorrowedSocket, ToSocketAddrs};
 use crate::driver::Direction;
 use crate::driver::operation::{FinishConnect, Peek, Recv, RecvVectored, Send, SendVectored};
 use crate::sched::io::{Patience, perform};
@@ -65,7 +65,7 @@ impl TcpStream {
 
     /// Connects to the first of `addresses` that answers. Waits as a read does.
     ///
-    /// A *name* is resolved on the calling thread, which waits meanwhile.
+    /// A *name* is looked up without holding up the worker (see [`ToSocketAddrs`]).
     ///
     /// # Errors
     ///

@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use super::socket::{Kind, Socket, conversions, data_socket_methods, handle_methods, try_each};
-use super::{AsSocket, BorrowedSocket};
+use super::{AsSocket, BorrowedSocket, ToSocketAddrs};
 use crate::driver::Direction;
 use crate::driver::message::{Receive, ReceiveFrom, SendTo};
 use crate::driver::operation::Send;

@@ -10,12 +10,14 @@
 //! * `shared`: the part of a worker that other threads touch
 //! * `inbox`, `park`, `join`, `ring`: the lock-free protocols, model-checked
 //! * `handle`: `JoinHandle`
+//! * `lent`: what a thread whose stacks are lent to jobs must not give up
 //! * `io`: operations of sockets: try, wait, try again
 
 pub(crate) mod handle;
 mod inbox;
 pub(crate) mod io;
 mod join;
+mod lent;
 mod park;
 mod ring;
 pub(crate) mod runtime;
@@ -26,6 +28,7 @@ pub(crate) mod worker;
 use std::fmt;
 use std::os::fd::RawFd;
 use std::ptr::NonNull;
+use std::sync::atomic::Ordering;
 use std::task::Waker;
 use std::time::Instant;
 
@@ -68,6 +71,8 @@ pub enum WaitReason {
     Condition,
     /// A message, or room for one.
     Channel,
+    /// A job on a pool's thread.
+    Offload,
 }
 
 impl fmt::Display for WaitReason {
@@ -82,6 +87,7 @@ impl fmt::Display for WaitReason {
             WaitReason::Lock => f.write_str("a lock"),
             WaitReason::Condition => f.write_str("a condition"),
             WaitReason::Channel => f.write_str("a channel"),
+            WaitReason::Offload => f.write_str("an offloaded job"),
         }
     }
 }
@@ -106,6 +112,14 @@ impl Unparker {
         match self {
             Unparker::Coroutine(task) => worker::unpark(task),
             Unparker::Thread(thread) => thread.unpark(),
+        }
+    }
+
+    /// Whether the coroutine has been cancelled; a plain thread never is.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        match self {
+            Unparker::Coroutine(task) => task.cancelled.load(Ordering::Relaxed),
+            Unparker::Thread(_) => false,
         }
     }
 }

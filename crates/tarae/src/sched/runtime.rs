@@ -11,6 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak, mp
 use std::time::{Duration, Instant};
 
 use super::handle::{JoinError, JoinHandle};
+use super::lent;
 use super::shared::Shared;
 use super::task::{Affinity, Blueprint, TaskRef};
 use super::worker::Worker;
@@ -150,7 +151,11 @@ impl Builder {
             let deadline = runtime.deadline();
             locked(&RUNNING).retain(|other| !std::ptr::eq(other.as_ptr(), &*runtime));
             runtime.stop();
-            runtime.report(&worker, worker.wind_down(deadline));
+            let stragglers = worker.wind_down(deadline);
+            if !stragglers.is_empty() {
+                lent::keep_thread_locals(worker.shared());
+            }
+            runtime.report(&worker, stragglers);
         });
         let stragglers = runtime.await_workers();
         if stragglers.is_empty() {

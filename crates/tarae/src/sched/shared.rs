@@ -33,6 +33,8 @@ pub(crate) struct Shared {
     incoming: AtomicUsize,
     /// Placed coroutines it has, idle connections included; written by its worker only.
     placed: AtomicUsize,
+    /// Offloaded jobs that borrow from its coroutines, and so perhaps from its thread.
+    lent: AtomicUsize,
 }
 
 /// A function posted to a worker. It runs on the worker's own stack and must not wait.
@@ -67,6 +69,7 @@ impl Shared {
                 number: AtomicU32::new(0),
                 incoming: AtomicUsize::new(0),
                 placed: AtomicUsize::new(0),
+                lent: AtomicUsize::new(0),
             })),
         };
         shared
@@ -112,6 +115,21 @@ impl Shared {
 
     pub(super) fn announce(&self) {
         self.incoming.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A job that borrows from one of its coroutines is about to be queued; its worker only.
+    pub(crate) fn lend(&self) {
+        self.lent.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Such a job will use nothing of its coroutine any more.
+    pub(crate) fn give_back(&self) {
+        self.lent.fetch_sub(1, Ordering::Release);
+    }
+
+    /// Whether a job borrows from one of its coroutines.
+    pub(super) fn is_lent(&self) -> bool {
+        self.lent.load(Ordering::Acquire) > 0
     }
 
     /// Sends a task: unparked by a token, or unstarted. Gives it back if the worker has ended.

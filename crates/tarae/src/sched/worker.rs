@@ -34,6 +34,8 @@ const BUDGET: u32 = 128;
 /// Unstarted coroutines a thief takes at once.
 const LOOT: usize = 32;
 
+mod ending;
+
 thread_local! {
     static CURRENT: Cell<*const Worker> = const { Cell::new(std::ptr::null()) };
 }
@@ -719,85 +721,4 @@ impl Worker {
             }
         }
     }
-
-    // ---- the end ------------------------------------------------------------------------------
-
-    /// Cancels everything, schedules until all is gone or `deadline` has passed, closes the inbox.
-    /// Gives the coroutines that would not end: their stacks are leaked.
-    pub(super) fn wind_down(&self, deadline: Instant) -> Vec<String> {
-        self.stopping.set(true);
-        let live: Vec<TaskRef> = self
-            .live
-            .borrow()
-            .iter()
-            .map(|(_, task)| task.clone())
-            .collect();
-        live.iter().for_each(|task| self.cancel(task));
-        drop(live);
-        loop {
-            self.round();
-            // After the round: what it has put aside is to be woken too.
-            self.cancel_waits();
-            let idle = self.live.borrow().len() == 0
-                && self.ready.borrow().is_empty()
-                && self.woken.borrow().is_empty()
-                && self.driver.borrow().waits().next().is_none();
-            if idle || Instant::now() >= deadline {
-                break;
-            }
-            self.look_at_driver(Some(deadline));
-        }
-        self.empty_queues();
-        let mut live = self.live.borrow_mut();
-        let stragglers = live.iter().map(|(_, task)| describe(task)).collect();
-        // Their frames have not returned: neither the stacks nor the tasks may ever be freed.
-        std::mem::forget(std::mem::replace(&mut *live, Slab::new()));
-        stragglers
-    }
-
-    /// Wakes what waits without a coroutine: idle connections, callbacks, wakers.
-    fn cancel_waits(&self) {
-        let mut driver = self.driver.borrow_mut();
-        let keys: Vec<_> = driver
-            .waits()
-            .filter(|(_, waiter)| !matches!(waiter, Waiter::Coroutine(_)))
-            .map(|(key, _)| key)
-            .collect();
-        let mut woken = self.woken.borrow_mut();
-        for key in keys {
-            let waiter = driver.cancel(key);
-            woken.push(Woken {
-                waiter,
-                wake: Wake::Cancelled,
-                place: None,
-            });
-        }
-        drop((driver, woken));
-        self.handle_woken();
-    }
-
-    /// Ends whatever never ran and lets nothing more in.
-    fn empty_queues(&self) {
-        for message in self.shared.close() {
-            self.receive(message);
-        }
-        loop {
-            let offered = self.shared.steal().map(TaskRef::into_raw);
-            let Some(task) = offered.or_else(|| self.ready.borrow_mut().pop_front()) else {
-                break;
-            };
-            // SAFETY: queued, so alive.
-            if unsafe { task.as_ref() }.status.get() == Status::Unstarted {
-                // SAFETY: an unstarted entry owns its reference.
-                self.abandon(unsafe { TaskRef::from_raw(task) }, Failure::Cancelled);
-            }
-        }
-    }
-}
-
-/// A coroutine as a person would want it named.
-fn describe(task: &Task) -> String {
-    let name = task.info.name.as_deref().unwrap_or("unnamed");
-    let (id, site, reason) = (task.info.id, task.info.spawned_at, task.reason.get());
-    format!("coroutine {id} ({name}), spawned at {site}, waiting for {reason}")
 }

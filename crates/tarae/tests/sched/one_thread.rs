@@ -16,6 +16,9 @@ fn main() {
     assert_eq!((served, threads()), (100, 1));
     // The counter-check: a second worker is a second thread, gone with its runtime.
     assert_eq!(tarae::Builder::new().workers(2).run(threads).unwrap(), 2);
+    // So is a pool's first one, made for its first job.
+    let offloaded = || tarae::offload(threads).unwrap();
+    assert_eq!(tarae::Builder::new().workers(1).run(offloaded).unwrap(), 2);
     println!("one worker: one thread while 100 connections were served; ok");
 }
 

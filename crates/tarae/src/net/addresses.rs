@@ -1,0 +1,149 @@
+//! `ToSocketAddrs`: std's trait, whose names are looked up without holding up the worker.
+//!
+//! Used by `socket::try_each`, and by programs. std's own trait cannot be given to another thread:
+//! its values need not be `Send`. Names are, so the implementations for names offload themselves.
+
+use std::array;
+use std::io;
+use std::iter;
+use std::net::{self, IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::option;
+use std::slice;
+use std::vec;
+
+use crate::offload::Pool;
+use crate::sched::worker::Worker;
+
+/// What can be turned into addresses: [`std::net::ToSocketAddrs`], implemented for the same types,
+/// and for arrays.
+///
+/// A *name* is looked up on a thread of [`Pool::Dns`] while the coroutine is parked; a plain thread
+/// does it itself. An address written as text is only parsed. Something that implements std's trait
+/// alone is passed as `&value.to_socket_addrs()?.collect::<Vec<_>>()[..]`.
+///
+/// # Examples
+///
+/// ```
+/// use tarae::net::ToSocketAddrs;
+///
+/// tarae::run(|| -> std::io::Result<()> {
+///     assert!("localhost:80".to_socket_addrs()?.all(|found| found.ip().is_loopback()));
+///     assert_eq!(("127.0.0.1", 80).to_socket_addrs()?.count(), 1);
+///     Ok(())
+/// })
+/// .unwrap()
+/// .unwrap();
+/// ```
+pub trait ToSocketAddrs {
+    /// The addresses, one after the other.
+    type Iter: Iterator<Item = SocketAddr>;
+
+    /// Gives the addresses; waits where there is a name to look up.
+    ///
+    /// # Errors
+    ///
+    /// When the text is no address, or the name is not found; an error that
+    /// [`Cancelled::is`](crate::Cancelled::is) recognises when cancelled while other look-ups were
+    /// in front.
+    fn to_socket_addrs(&self) -> io::Result<Self::Iter>;
+}
+
+/// Looks a name up, away from the worker.
+fn look_up<I: Send>(f: impl FnOnce() -> io::Result<I> + Send) -> io::Result<I> {
+    if Worker::current().is_some_and(Worker::in_coroutine) {
+        Pool::Dns.run(f)?
+    } else {
+        f()
+    }
+}
+
+/// Whether std would have to look it up, rather than parse or refuse it.
+fn has_name(text: &str) -> bool {
+    let parts = text.rsplit_once(':');
+    text.parse::<SocketAddr>().is_err()
+        && parts.is_some_and(|(host, port)| is_name(host) && port.parse::<u16>().is_ok())
+}
+
+fn is_name(host: &str) -> bool {
+    host.parse::<IpAddr>().is_err()
+}
+
+impl ToSocketAddrs for str {
+    type Iter = vec::IntoIter<SocketAddr>;
+
+    fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
+        if has_name(self) {
+            look_up(|| net::ToSocketAddrs::to_socket_addrs(self))
+        } else {
+            net::ToSocketAddrs::to_socket_addrs(self)
+        }
+    }
+}
+
+impl ToSocketAddrs for String {
+    type Iter = vec::IntoIter<SocketAddr>;
+
+    fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
+        self.as_str().to_socket_addrs()
+    }
+}
+
+impl ToSocketAddrs for (&str, u16) {
+    type Iter = vec::IntoIter<SocketAddr>;
+
+    fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
+        if is_name(self.0) {
+            look_up(|| net::ToSocketAddrs::to_socket_addrs(self))
+        } else {
+            net::ToSocketAddrs::to_socket_addrs(self)
+        }
+    }
+}
+
+impl ToSocketAddrs for (String, u16) {
+    type Iter = vec::IntoIter<SocketAddr>;
+
+    fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
+        (self.0.as_str(), self.1).to_socket_addrs()
+    }
+}
+
+/// Those with nothing to look up.
+macro_rules! plain {
+    ($($type:ty),*) => {
+        $(impl ToSocketAddrs for $type {
+            type Iter = option::IntoIter<SocketAddr>;
+
+            fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
+                net::ToSocketAddrs::to_socket_addrs(self)
+            }
+        })*
+    };
+}
+
+plain!(SocketAddr, SocketAddrV4, SocketAddrV6);
+plain!((IpAddr, u16), (Ipv4Addr, u16), (Ipv6Addr, u16));
+
+impl<'a> ToSocketAddrs for &'a [SocketAddr] {
+    type Iter = iter::Cloned<slice::Iter<'a, SocketAddr>>;
+
+    fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
+        Ok(self.iter().cloned())
+    }
+}
+
+impl<const N: usize> ToSocketAddrs for [SocketAddr; N] {
+    type Iter = array::IntoIter<SocketAddr, N>;
+
+    fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
+        Ok(IntoIterator::into_iter(*self))
+    }
+}
+
+impl<T: ToSocketAddrs + ?Sized> ToSocketAddrs for &T {
+    type Iter = T::Iter;
+
+    fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
+        (**self).to_socket_addrs()
+    }
+}

@@ -1,0 +1,102 @@
+//! What the tests share: a watchdog, a process of one's own, gates that jobs wait at, threads by
+//! name. Decides nothing itself.
+
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Condvar, Mutex};
+use std::time::Duration;
+
+/// How long a test may take before it counts as stuck.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Runs a test; if it is stuck, names it and ends the process.
+pub(crate) fn guarded<T>(name: &'static str, test: impl FnOnce() -> T) -> T {
+    let (ended, end) = mpsc::channel::<()>();
+    std::thread::spawn(move || {
+        if end.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            eprintln!("`{name}` is stuck; pools: {:?}", tarae::offload::stats());
+            std::process::abort();
+        }
+    });
+    let result = test();
+    drop(ended);
+    result
+}
+
+/// Runs a test in a process of its own: this program again, asked for that test only.
+pub(crate) fn alone(name: &'static str, test: impl FnOnce()) {
+    const VARIABLE: &str = "TARAE_TEST_ALONE";
+    if std::env::var(VARIABLE).is_ok_and(|value| value == name) {
+        return guarded(name, test);
+    }
+    let program = std::env::current_exe().expect("this program's path");
+    let output = std::process::Command::new(program)
+        .args([name, "--exact", "--nocapture", "--test-threads=1"])
+        .env(VARIABLE, name)
+        .output()
+        .expect("starting this program again");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let complained = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "`{name}` failed in a process of its own ({}):\n{said}\n{complained}",
+        output.status
+    );
+    assert!(said.contains("1 passed"), "no test is called `{name}`");
+}
+
+/// Runs on so many workers.
+pub(crate) fn run_on<T>(workers: usize, main: impl FnOnce() -> T) -> T {
+    tarae::Builder::new().workers(workers).run(main).unwrap()
+}
+
+/// Yields until `condition` holds; the watchdog bounds it.
+pub(crate) fn until(condition: impl Fn() -> bool) {
+    while !condition() {
+        tarae::yield_now();
+        std::thread::yield_now();
+    }
+}
+
+/// Where jobs stop until it is opened. Blocks the thread, as a job's work would.
+#[derive(Default)]
+pub(crate) struct Gate {
+    /// How many have come, and whether it is open.
+    state: Mutex<(usize, bool)>,
+    changed: Condvar,
+}
+
+impl Gate {
+    /// The job's side.
+    pub(crate) fn pass(&self) {
+        let mut state = self.state.lock().unwrap();
+        state.0 += 1;
+        while !state.1 {
+            state = self.changed.wait(state).unwrap();
+        }
+    }
+
+    pub(crate) fn open(&self) {
+        self.state.lock().unwrap().1 = true;
+        self.changed.notify_all();
+    }
+
+    /// How many jobs have come to it.
+    pub(crate) fn arrived(&self) -> usize {
+        self.state.lock().unwrap().0
+    }
+}
+
+/// The names of all threads of the process, as the kernel has them: 15 bytes at most.
+pub(crate) fn thread_names() -> Vec<String> {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    tasks
+        .filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok())
+        .map(|name| name.trim_end().to_owned())
+        .collect()
+}
+
+/// How many threads have a name that begins so.
+pub(crate) fn threads_called(prefix: &str) -> usize {
+    let names = thread_names();
+    names.iter().filter(|name| name.starts_with(prefix)).count()
+}
