@@ -12,15 +12,6 @@ use proc_macro::{Delimiter, Group, Punct, Spacing, TokenStream, TokenTree};
 ///
 /// A runtime that cannot start, or coroutines that will not end, are printed to standard error and
 /// end the process with code 1.
-///
-/// ```ignore
-/// #[tarae::main]
-/// fn main() -> std::io::Result<()> {
-///     let listener = tarae::net::TcpListener::bind("127.0.0.1:0")?;
-///     println!("{}", listener.local_addr()?);
-///     Ok(())
-/// }
-/// ```
 #[proc_macro_attribute]
 pub fn main(arguments: TokenStream, function: TokenStream) -> TokenStream {
     wrap(arguments, function, "")

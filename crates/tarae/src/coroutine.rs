@@ -17,7 +17,7 @@ use crate::stack::{self, Class, Stack};
 /// A function that pauses itself, remembers where it was, and is resumed by its owner.
 ///
 /// `Y` is what it hands out at each pause, `R` what it returns. It runs on a stack of its own
-/// (256 KiB, of which only touched pages cost memory) on whichever call to
+/// (512 KiB, of which only touched pages cost memory) on whichever call to
 /// [`resume`](Coroutine::resume) it is in, on that caller's thread: there is no other thread and no
 /// scheduler. The coroutines of [`tarae::spawn`](crate::spawn) are this, plus a scheduler that
 /// knows what each of them waits for.

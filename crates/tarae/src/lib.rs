@@ -64,5 +64,16 @@ pub use future::block_on;
 pub use offload::{offload, try_offload};
 pub use sched::io::Cancelled;
 pub use sched::runtime::{Builder, RunError, Switch, run};
-pub use tarae_macros::{main, test};
+/// # Examples
+///
+/// ```
+/// #[tarae::main(workers = 1)]
+/// fn main() -> std::io::Result<()> {
+///     let listener = tarae::net::TcpListener::bind("127.0.0.1:0")?;
+///     println!("{}", listener.local_addr()?);
+///     Ok(())
+/// }
+/// ```
+pub use tarae_macros::main;
+pub use tarae_macros::test;
 pub use thread::{current, spawn, spawn_local, yield_now};

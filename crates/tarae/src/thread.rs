@@ -132,7 +132,7 @@ impl Builder {
     /// says who it was and aborts (SIGABRT):
     ///
     /// ```text
-    /// tarae: coroutine 7 (up), spawned at up.rs:2:9, has overflowed its stack of 256 KiB; aborting
+    /// tarae: coroutine 7 (up), spawned at up.rs:2:9, has overflowed its stack of 512 KiB; aborting
     /// tarae: give it more with `tarae::thread::Builder::stack_size`, …
     /// ```
     ///

@@ -72,7 +72,7 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// One worker per available core, 256 KiB stacks, five seconds of grace.
+    /// One worker per available core, 512 KiB stacks, five seconds of grace.
     pub fn new() -> Builder {
         Builder::default()
     }
@@ -88,7 +88,7 @@ impl Builder {
         self
     }
 
-    /// Usable bytes of a coroutine's stack, at least 64 KiB; the default is 256 KiB. Only touched
+    /// Usable bytes of a coroutine's stack, at least 64 KiB; the default is 512 KiB. Only touched
     /// pages cost memory, so being generous is cheap; an overflow names the coroutine and aborts
     /// the process (see [`thread::Builder::stack_size`](crate::thread::Builder::stack_size)).
     pub fn stack_size(mut self, bytes: usize) -> Builder {

@@ -37,7 +37,7 @@ use crate::sys;
 use overflow::Occupant;
 
 /// Usable bytes of a stack unless asked otherwise.
-pub(crate) const DEFAULT_BYTES: usize = 256 * 1024;
+pub(crate) const DEFAULT_BYTES: usize = 512 * 1024;
 /// The smallest usable size anybody gets: room for a panic with a backtrace.
 const MIN_BYTES: usize = 64 * 1024;
 const GUARD_BYTES: usize = 64 * 1024;

@@ -50,7 +50,7 @@ fn an_unnamed_coroutine() {
     let line = without_id(&without_site(report[0], "tarae::spawn(|| recurse"));
     assert_eq!(
         line,
-        "(unnamed), spawned at HERE, has overflowed its stack of 256 KiB; aborting"
+        "(unnamed), spawned at HERE, has overflowed its stack of 512 KiB; aborting"
     );
     assert_eq!(report[1], SPAWNED_HINT);
 }
@@ -85,7 +85,7 @@ fn the_main_coroutine() {
     });
     let line = without_id(end.report()[0]);
     assert!(line.starts_with("(main), spawned at "), "{line}");
-    assert!(line.contains(" of 256 KiB"), "{line}");
+    assert!(line.contains(" of 512 KiB"), "{line}");
 }
 
 #[test]
@@ -228,7 +228,7 @@ fn a_bare_coroutine() {
     let report = end.report();
     assert_eq!(
         without_site(report[0], "Coroutine::new(|y"),
-        "a bare coroutine, made at HERE, has overflowed its stack of 256 KiB; aborting"
+        "a bare coroutine, made at HERE, has overflowed its stack of 512 KiB; aborting"
     );
     assert_eq!(report[1], BARE_HINT);
 }

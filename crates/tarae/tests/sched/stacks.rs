@@ -1,4 +1,4 @@
-//! What the default stack (256 KiB) must survive, in debug builds too. An overflow kills the
+//! What the default stack (512 KiB) must survive, in debug builds too. An overflow kills the
 //! process, so each case runs in a process of its own.
 
 use std::io::{Read, Write};
