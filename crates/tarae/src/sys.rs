@@ -83,6 +83,31 @@ pub(crate) fn eventfd() -> io::Result<OwnedFd> {
     owned(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })
 }
 
+/// A timer of the monotonic clock that becomes readable when it expires.
+pub(crate) fn timerfd() -> io::Result<OwnedFd> {
+    let flags = libc::TFD_CLOEXEC | libc::TFD_NONBLOCK;
+    // SAFETY: takes no pointers.
+    owned(unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, flags) })
+}
+
+/// Has a timer expire once, `after` from now; what it was set to before is forgotten.
+pub(crate) fn timerfd_set(timer: RawFd, after: Duration) -> io::Result<()> {
+    let zero = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    let setting = libc::itimerspec {
+        it_interval: zero,
+        it_value: libc::timespec {
+            tv_sec: libc::time_t::try_from(after.as_secs()).unwrap_or(libc::time_t::MAX),
+            // Zero would switch it off.
+            tv_nsec: i64::from(after.subsec_nanos()).max(i64::from(after.as_secs() == 0)),
+        },
+    };
+    // SAFETY: a valid setting; the old one is not asked for.
+    check(unsafe { libc::timerfd_settime(timer, 0, &setting, ptr::null_mut()) }).map(drop)
+}
+
 /// Adds one to an eventfd's counter. Async-signal-safe; a full counter is as good as a written one.
 pub(crate) fn eventfd_write(fd: RawFd) {
     let one = 1u64.to_ne_bytes();

@@ -30,7 +30,13 @@ const ENDS_SHORT_READS: u32 = (libc::EPOLLRDHUP | libc::EPOLLPRI) as u32 | BROKE
 
 /// The token of the notification descriptor.
 const NOTIFICATION: u64 = u64::MAX;
+/// The token of the timer.
+const TIMER: u64 = u64::MAX - 1;
 const EVENTS: usize = 512;
+/// A deadline further off than this is left to the timer: with a time-out of its own, each
+/// `epoll_wait` that sleeps costs the kernel a timer to set and to remove, and on a virtual machine
+/// much more than that.
+const FAR: Duration = Duration::from_millis(100);
 
 pub(crate) struct Epoll<W> {
     epoll: Arc<OwnedFd>,
@@ -44,6 +50,9 @@ pub(crate) struct Epoll<W> {
     /// Lists to hand out at the next wait: a waiter came when the source was known to be ready.
     ready: Vec<Place>,
     timers: Timers<WaitKey>,
+    /// Ends a wait whose next deadline is far off, and when it is set to.
+    timer: OwnedFd,
+    armed: Option<Instant>,
     /// Tick 0.
     base: Instant,
     now: Instant,
@@ -84,8 +93,12 @@ impl<W> Epoll<W> {
         let events = (libc::EPOLLIN | libc::EPOLLET) as u32;
         let raw = epoll.as_raw_fd();
         sys::epoll_ctl(raw, libc::EPOLL_CTL_ADD, notification, events, NOTIFICATION)?;
+        let timer = sys::timerfd()?;
+        sys::epoll_ctl(raw, libc::EPOLL_CTL_ADD, timer.as_raw_fd(), events, TIMER)?;
         let now = Instant::now();
         Ok(Epoll {
+            timer,
+            armed: None,
             epoll: Arc::new(epoll),
             worker,
             home,
@@ -275,7 +288,7 @@ impl<W> Epoll<W> {
 
     fn dispatch(&mut self, event: EpollEvent, woken: &mut Vec<Woken<W>>) {
         let (token, events) = (event.u64, event.events);
-        if token == NOTIFICATION {
+        if token == NOTIFICATION || token == TIMER {
             return;
         }
         let (index, generation) = (token as u32, (token >> 32) as u32);
@@ -301,11 +314,16 @@ impl<W> Epoll<W> {
         millis_ceil(time.saturating_duration_since(self.base))
     }
 
-    fn timeout_ms(&self, bound: Option<Instant>) -> i32 {
-        let due = self
-            .timers
-            .next()
-            .map(|tick| self.base + Duration::from_millis(tick));
+    /// How long `epoll_wait` may wait.
+    fn timeout_ms(&mut self, bound: Option<Instant>) -> i32 {
+        let tick = self.timers.next();
+        let due = tick.map(|tick| self.base + Duration::from_millis(tick));
+        if let (None, Some(due)) = (bound, due)
+            && due > self.now + FAR
+            && self.arm(due).is_ok()
+        {
+            return -1;
+        }
         let until = match (bound, due) {
             (Some(bound), Some(due)) => bound.min(due),
             (Some(one), None) | (None, Some(one)) => one,
@@ -317,6 +335,23 @@ impl<W> Epoll<W> {
         millis_ceil(until.saturating_duration_since(Instant::now()))
             .try_into()
             .unwrap_or(i32::MAX)
+    }
+}
+
+impl<W> Epoll<W> {
+    /// Sees to it that a wait without a bound ends by `due`.
+    fn arm(&mut self, due: Instant) -> io::Result<()> {
+        // One that expires earlier does too, if it has not expired yet: the wait is merely looked
+        // at once more.
+        if self
+            .armed
+            .is_none_or(|armed| armed > due || armed <= self.now)
+        {
+            let left = due.saturating_duration_since(Instant::now());
+            sys::timerfd_set(self.timer.as_raw_fd(), left)?;
+            self.armed = Some(due);
+        }
+        Ok(())
     }
 }
 
