@@ -15,7 +15,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::inbox::{Closed, Inbox, Nodes};
 use super::ring::Ring;
-use super::task::{Affinity, Node, NodeKind, TaskRef};
+use super::task::{Node, NodeKind, TaskRef};
 use super::worker::Worker;
 use crate::driver::Home;
 use crate::sys;
@@ -240,9 +240,4 @@ impl Home for Shared {
             _ => {}
         }
     }
-}
-
-/// Whether a coroutine of this kind may be offered to other workers.
-pub(super) fn is_offered(affinity: Affinity) -> bool {
-    affinity == Affinity::Stealable
 }

@@ -19,7 +19,7 @@ use std::sync::atomic::{Ordering, fence};
 use std::time::Instant;
 
 use super::runtime::{Runtime, Switch};
-use super::shared::{Message, Shared, is_offered};
+use super::shared::{Message, Shared};
 use super::task::{Affinity, Failure, Status, Task, TaskRef, contain};
 use super::{Cancel, WaitReason, Waiter};
 use crate::driver::slab::{NONE, Slab};
@@ -368,7 +368,7 @@ impl Worker {
 
     /// Puts an unstarted coroutine where it will be started: here, or by a thief.
     pub(super) fn enqueue(&self, task: TaskRef) {
-        if !is_offered(task.affinity) || self.runtime.is_single() {
+        if task.affinity != Affinity::Stealable || self.runtime.is_single() {
             self.ready.borrow_mut().push_back(task.into_raw());
             return;
         }
@@ -643,15 +643,14 @@ impl Worker {
     fn handle_woken(&self) {
         let mut batch = self.woken.take();
         while !batch.is_empty() {
-            let foreign = batch.extract_if(.., |woken| match &woken.waiter {
-                Waiter::Coroutine(task) => {
-                    self.wake_parked(*task, woken.wake);
-                    false
+            // Stays empty, and unallocated, where nobody but coroutines waits.
+            let mut foreign = Vec::new();
+            for woken in batch.drain(..) {
+                match woken.waiter {
+                    Waiter::Coroutine(_) | Waiter::Spawn(_) => self.deliver(woken),
+                    Waiter::Waker(_) | Waiter::Callback(_) => foreign.push(woken),
                 }
-                _ => true,
-            });
-            let foreign: Vec<_> = foreign.collect();
-            batch.clear();
+            }
             foreign.into_iter().for_each(|woken| self.deliver(woken));
             // A callback may have dropped sources others wait for.
             batch.append(&mut self.woken.borrow_mut());
