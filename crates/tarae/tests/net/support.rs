@@ -3,6 +3,9 @@
 //!
 //! Used by every other module here. Must never decide a test's outcome by elapsed time.
 
+#[path = "../shared/alone.rs"]
+mod process;
+
 use std::os::fd::AsFd;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Barrier, Mutex, OnceLock};
@@ -12,6 +15,8 @@ use std::time::Duration;
 use tarae::inspect::{self, State, WaitReason};
 use tarae::net::TcpStream;
 use tarae::thread::JoinHandle;
+
+pub(crate) use process::alone;
 
 /// How long a test may take before it counts as stuck.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -46,28 +51,6 @@ pub(crate) fn guarded_for<T>(
     let result = test();
     drop(ended);
     result
-}
-
-/// Runs a test in a process of its own: this program again, asked for that test only.
-pub(crate) fn alone(name: &'static str, test: impl FnOnce()) {
-    const VARIABLE: &str = "TARAE_TEST_ALONE";
-    if std::env::var(VARIABLE).is_ok_and(|value| value == name) {
-        return guarded(name, test);
-    }
-    let program = std::env::current_exe().expect("this program's path");
-    let output = std::process::Command::new(program)
-        .args([name, "--exact", "--nocapture", "--test-threads=1"])
-        .env(VARIABLE, name)
-        .output()
-        .expect("starting this program again");
-    let said = String::from_utf8_lossy(&output.stdout);
-    let complained = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "`{name}` failed in a process of its own ({}):\n{said}\n{complained}",
-        output.status
-    );
-    assert!(said.contains("1 passed"), "no test is called `{name}`");
 }
 
 /// Runs a test in a coroutine of one worker, then on a plain thread.

@@ -1,9 +1,14 @@
 //! What the tests share: a watchdog, a process of one's own, gates that jobs wait at, threads by
 //! name. Decides nothing itself.
 
+#[path = "../shared/alone.rs"]
+mod process;
+
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
+
+pub(crate) use process::alone;
 
 /// How long a test may take before it counts as stuck.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -20,28 +25,6 @@ pub(crate) fn guarded<T>(name: &'static str, test: impl FnOnce() -> T) -> T {
     let result = test();
     drop(ended);
     result
-}
-
-/// Runs a test in a process of its own: this program again, asked for that test only.
-pub(crate) fn alone(name: &'static str, test: impl FnOnce()) {
-    const VARIABLE: &str = "TARAE_TEST_ALONE";
-    if std::env::var(VARIABLE).is_ok_and(|value| value == name) {
-        return guarded(name, test);
-    }
-    let program = std::env::current_exe().expect("this program's path");
-    let output = std::process::Command::new(program)
-        .args([name, "--exact", "--nocapture", "--test-threads=1"])
-        .env(VARIABLE, name)
-        .output()
-        .expect("starting this program again");
-    let said = String::from_utf8_lossy(&output.stdout);
-    let complained = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "`{name}` failed in a process of its own ({}):\n{said}\n{complained}",
-        output.status
-    );
-    assert!(said.contains("1 passed"), "no test is called `{name}`");
 }
 
 /// Runs on so many workers.
