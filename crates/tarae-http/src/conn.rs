@@ -24,7 +24,7 @@ use crate::body::Chunked;
 use crate::encode::{self, CommonHeaders, Persistence};
 use crate::framing::{Framing, Length};
 use crate::head::{self, BAD_REQUEST, Reject, Scan};
-use crate::request::{Field, Head, Request};
+use crate::request::{Head, Request};
 use crate::response::{Body, Content, Response};
 use crate::{Limits, Plan};
 
@@ -73,23 +73,35 @@ pub enum Event {
 }
 
 /// The memory a connection works with: fit for a pool, needed only while it is not idle.
+///
+/// It is the machine itself, [reset](Conn::reset) and without a peer, so that lending it to a
+/// connection moves one pointer.
 #[derive(Debug)]
-pub struct Buffers {
-    /// All of it initialised, so that it can be read into; how much is filled is known by
-    /// [`Conn`].
-    input: Vec<u8>,
-    output: Vec<u8>,
-    fields: Vec<Field>,
-}
+pub struct Buffers(Box<Conn>);
 
 impl Buffers {
     /// Fresh buffers.
     pub fn new() -> Self {
-        Self {
-            input: vec![0; INPUT_BYTES],
+        let head = Head::new(vec![0; INPUT_BYTES]);
+        Self(Box::new(Conn {
+            request: Request::new(head, None),
+            filled: 0,
+            head_len: 0,
+            scan: Scan::default(),
+            framing: Framing::NONE,
+            state: State::Head,
+            chunked: None,
+            body_max: 0,
             output: Vec::new(),
-            fields: Vec::new(),
-        }
+            written: 0,
+            source: Source::None,
+            keep: true,
+            served: 0,
+            blank_seen: false,
+            end_of_input: false,
+            draining: false,
+            linger: false,
+        }))
     }
 }
 
@@ -128,31 +140,12 @@ impl Parked {
     }
 
     /// Gives the connection memory to work with.
-    pub fn resume(self, buffers: Buffers) -> Conn {
-        let Buffers {
-            input,
-            output,
-            fields,
-        } = buffers;
-        Conn {
-            request: Request::new(Head::new(input, fields), self.peer),
-            filled: 0,
-            head_len: 0,
-            scan: Scan::default(),
-            framing: Framing::NONE,
-            state: State::Head,
-            chunked: None,
-            body_max: 0,
-            output,
-            written: 0,
-            source: Source::None,
-            keep: true,
-            served: self.served,
-            blank_seen: self.blank_seen,
-            end_of_input: false,
-            draining: false,
-            linger: false,
-        }
+    pub fn resume(self, buffers: Buffers) -> Box<Conn> {
+        let Buffers(mut conn) = buffers;
+        conn.request.peer = self.peer;
+        conn.served = self.served;
+        conn.blank_seen = self.blank_seen;
+        conn
     }
 
     /// How many requests were answered.
@@ -189,6 +182,7 @@ impl Parked {
 /// ```
 #[derive(Debug)]
 pub struct Conn {
+    /// Its buffer is initialised throughout, so that it can be read into.
     request: Request,
     /// How much of the receive buffer holds input. The current message begins at
     /// `request.head.start`.
@@ -444,7 +438,7 @@ impl Conn {
     /// # Panics
     ///
     /// If it is not [idle](Self::is_idle), that is, if [`Event::Idle`] was not the last event.
-    pub fn park(self) -> (Parked, Buffers) {
+    pub fn park(self: Box<Self>) -> (Parked, Buffers) {
         assert!(self.is_idle(), "only an idle connection can be parked");
         let parked = Parked {
             peer: self.request.peer,
@@ -456,25 +450,45 @@ impl Conn {
 
     /// Ends the connection and gives its memory back. A buffer that a large message has made
     /// grow is replaced by one of the usual size.
-    pub fn into_buffers(self) -> Buffers {
-        let Head {
-            buf: mut input,
-            mut fields,
-            ..
-        } = self.request.head;
-        let mut output = self.output;
-        if input.len() > KEPT_BYTES_MAX {
-            input.truncate(INPUT_BYTES);
-            input.shrink_to_fit();
+    pub fn into_buffers(mut self: Box<Self>) -> Buffers {
+        self.reset();
+        Buffers(self)
+    }
+
+    /// Forgets everything but the memory.
+    fn reset(&mut self) {
+        let Conn {
+            request,
+            filled,
+            head_len,
+            scan,
+            framing,
+            state,
+            chunked,
+            body_max,
+            output,
+            written,
+            source,
+            keep,
+            served,
+            blank_seen,
+            end_of_input,
+            draining,
+            linger,
+        } = self;
+        request.reset();
+        if request.head.buf.len() > KEPT_BYTES_MAX {
+            request.head.buf.truncate(INPUT_BYTES);
+            request.head.buf.shrink_to_fit();
         }
+        request.head.target.shrink_to(KEPT_BYTES_MAX);
         output.clear();
         output.shrink_to(KEPT_BYTES_MAX);
-        fields.clear();
-        Buffers {
-            input,
-            output,
-            fields,
-        }
+        (*filled, *head_len, *body_max, *written, *served) = (0, 0, 0, 0, 0);
+        (*scan, *framing, *state) = (Scan::default(), Framing::NONE, State::Head);
+        (*chunked, *source) = (None, Source::None);
+        *keep = true;
+        (*blank_seen, *end_of_input, *draining, *linger) = (false, false, false, false);
     }
 
     /// How many requests were answered.

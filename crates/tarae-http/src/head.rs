@@ -190,12 +190,9 @@ fn tokenize(
         return Err(None);
     };
     // Single spaces are certain: httparse refuses more.
-    let target_at = method.len() + 1;
-    let line_len = target_at + target.len() + " HTTP/1.1".len();
-    head.target = Span {
-        at: target_at as u32,
-        len: target.len() as u32,
-    };
+    let line_len = method.len() + 1 + target.len() + " HTTP/1.1".len();
+    head.target.clear();
+    head.target.push_str(target);
     head.version = if minor == 1 {
         Version::HTTP_11
     } else {

@@ -17,7 +17,9 @@ pub struct Head {
     pub(crate) start: usize,
     pub(crate) method: Method,
     pub(crate) version: Version,
-    pub(crate) target: Span,
+    /// A copy, because text is not looked through again: `httparse` has done that.
+    pub(crate) target: String,
+    /// Parts of `target`.
     pub(crate) path: Span,
     pub(crate) query: Option<Span>,
     /// The authority of an absolute target, or the value of `Host`.
@@ -40,17 +42,17 @@ pub(crate) struct Field {
 }
 
 impl Head {
-    pub(crate) fn new(buf: Vec<u8>, fields: Vec<Field>) -> Self {
+    pub(crate) fn new(buf: Vec<u8>) -> Self {
         Self {
             buf,
             start: 0,
             method: Method::GET,
             version: Version::HTTP_11,
-            target: Span::default(),
+            target: String::new(),
             path: Span::default(),
             query: None,
             host: Span::default(),
-            fields,
+            fields: Vec::new(),
         }
     }
 
@@ -62,7 +64,7 @@ impl Head {
 
     /// The request target as it was sent: usually a path with its query.
     pub fn target(&self) -> &str {
-        self.text(self.target)
+        &self.target
     }
 
     /// The path: the target without scheme, authority and query. Still percent-encoded. It is
@@ -73,13 +75,13 @@ impl Head {
         if self.path.len == 0 {
             "/"
         } else {
-            self.text(self.path)
+            self.of_target(self.path)
         }
     }
 
     /// What follows the first `?` of the target, still percent-encoded.
     pub fn query(&self) -> Option<&str> {
-        self.query.map(|span| self.text(span))
+        self.query.map(|span| self.of_target(span))
     }
 
     /// The authority the request is for: the one in an absolute target, else the value of
@@ -125,7 +127,13 @@ impl Head {
         &self.buf[at..at + span.len as usize]
     }
 
-    /// The parser lets only ASCII into names and targets, so the fallback is never taken.
+    #[inline]
+    fn of_target(&self, span: Span) -> &str {
+        let at = span.at as usize;
+        &self.target[at..at + span.len as usize]
+    }
+
+    /// The parser lets only ASCII into names and hosts, so the fallback is never taken.
     #[inline]
     fn text(&self, span: Span) -> &str {
         std::str::from_utf8(self.bytes(span)).unwrap_or_default()
@@ -150,6 +158,30 @@ impl Request {
             body_len: 0,
             peer,
         }
+    }
+
+    /// Forgets everything but the memory.
+    pub(crate) fn reset(&mut self) {
+        let Head {
+            buf: _,
+            start,
+            method,
+            version,
+            target,
+            path,
+            query,
+            host,
+            fields,
+        } = &mut self.head;
+        *start = 0;
+        if *method != Method::GET {
+            *method = Method::GET;
+        }
+        *version = Version::HTTP_11;
+        target.clear();
+        (*path, *query, *host) = (Span::default(), None, Span::default());
+        fields.clear();
+        (self.body_at, self.body_len, self.peer) = (0, 0, None);
     }
 
     /// The head of the request.

@@ -28,11 +28,10 @@ static CLASS: [u8; 256] = {
 };
 
 /// Checks the target against the method and sets path and query. Gives the authority that an
-/// absolute target or `CONNECT` names.
+/// absolute target or `CONNECT` names, as a part of the head.
 #[inline]
 pub(crate) fn check(head: &mut Head) -> Result<Option<Span>, Reject> {
-    let whole = head.target;
-    let text = head.bytes(whole);
+    let text = head.target.as_bytes();
     let classes = classes_in(text, &CLASS);
     if classes & BAD != 0 {
         return Err(BAD_REQUEST);
@@ -54,7 +53,7 @@ pub(crate) fn check(head: &mut Head) -> Result<Option<Span>, Reject> {
         if host.is_empty() || port.is_empty() || port.contains(&b']') || !is_host(text) {
             return Err(BAD_REQUEST);
         }
-        authority = Some(whole);
+        authority = Some(in_head(head, 0, text.len()));
     } else if text[0] != b'/' && !(text == b"*" && head.method == Method::OPTIONS) {
         let at = authority_at(text)?;
         let rest = &text[at..path_end];
@@ -67,11 +66,11 @@ pub(crate) fn check(head: &mut Head) -> Result<Option<Span>, Reject> {
         if named.is_empty() || named[0] == b':' || !is_host(named) {
             return Err(BAD_REQUEST);
         }
-        authority = Some(part(whole, at, path_at));
+        authority = Some(in_head(head, at, path_at));
     }
     let end = text.len();
-    head.path = part(whole, path_at, path_end);
-    head.query = query_at.map(|at| part(whole, at + 1, end));
+    head.path = part(path_at, path_end);
+    head.query = query_at.map(|at| part(at + 1, end));
     Ok(authority)
 }
 
@@ -88,9 +87,16 @@ fn authority_at(target: &[u8]) -> Result<usize, Reject> {
     Err(BAD_REQUEST)
 }
 
-fn part(whole: Span, from: usize, to: usize) -> Span {
+fn part(from: usize, to: usize) -> Span {
     Span {
-        at: whole.at + from as u32,
+        at: from as u32,
         len: (to - from) as u32,
     }
+}
+
+/// A part of the target as a part of the head, where a single space comes before it.
+#[cold]
+fn in_head(head: &Head, from: usize, to: usize) -> Span {
+    let at = head.method.as_str().len() + 1;
+    part(at + from, at + to)
 }

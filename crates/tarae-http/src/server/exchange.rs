@@ -4,9 +4,8 @@
 //! nothing here looks at bytes. A connection that is put aside holds no buffer.
 
 use std::io::{self, ErrorKind, Read, Write};
+use std::mem;
 use std::net::Shutdown;
-use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tarae::Wake;
@@ -15,10 +14,10 @@ use tarae::time::Instant;
 
 use super::Core;
 use super::connections::{Open, Socket};
-use super::local;
+use super::local::Local;
+use crate::Handler;
 use crate::conn::{Conn, Context, Event, Parked};
 use crate::handler::{call_contained, plan_contained};
-use crate::{CommonHeaders, Handler};
 
 /// What is read and thrown away of a peer that goes on sending after the last answer.
 const LINGER_BYTES: usize = 256 * 1024;
@@ -42,40 +41,48 @@ impl<H> AsSocket for Connection<H> {
 
 /// A connection's first moments: on its worker, in the coroutine that the acceptor spawned.
 pub(super) fn begin<H: Handler>(connection: Connection<H>) {
+    let stream = &connection.open.socket.stream;
     // Answers leave at once; without the option they still leave.
-    let _ = connection.open.socket.stream.set_nodelay(true);
-    resume(connection, Wake::Ready);
+    let _ = stream.set_nodelay(true);
+    // A time-out that is not zero is never refused.
+    let _ = stream.set_write_timeout(Some(positive(
+        connection.open.server.core.limits.write_timeout,
+    )));
+    resume(Box::new(connection), Wake::Ready);
 }
 
-/// Goes on with an idle connection, in a coroutine made for it.
-fn resume<H: Handler>(connection: Connection<H>, wake: Wake) {
+/// Goes on with an idle connection, in a coroutine made for it. The box is the connection's for
+/// life: what waits is a single pointer.
+fn resume<H: Handler>(mut connection: Box<Connection<H>>, wake: Wake) {
     if wake == Wake::TimedOut {
         return;
     }
-    let Connection { open, parked } = connection;
+    let Connection { open, parked } = &mut *connection;
     let core = &open.server.core;
+    let local = Local::of(core);
     open.socket.work();
     let mut exchange = Exchange {
         socket: &open.socket,
         stream: &open.socket.stream,
         handler: &open.server.handler,
         core,
-        conn: parked.resume(local::borrow(core)),
+        local: &local,
+        conn: mem::replace(parked, Parked::new(None)).resume(local.borrow()),
         head_deadline: None,
         looked: false,
         last: wake == Wake::Cancelled,
     };
-    let end = exchange.run(local::common(core));
+    let end = exchange.run();
     let conn = exchange.conn;
     match end {
         End::Idle => {
-            let (parked, buffers) = conn.park();
-            local::give_back(core, buffers);
-            let deadline = Instant::coarse().checked_add(core.limits.idle_timeout);
-            park_until_readable(Connection { open, parked }, deadline, resume);
+            let (left, buffers) = conn.park();
+            *parked = left;
+            local.give_back(buffers);
+            park_until_readable(connection, local.idle_until(), resume);
         }
         End::Close { linger } => {
-            local::give_back(core, conn.into_buffers());
+            local.give_back(conn.into_buffers());
             if linger {
                 // The answer has been sent; whatever goes wrong now is the peer's affair.
                 let _ = self::linger(&open.socket.stream);
@@ -99,8 +106,9 @@ struct Exchange<'a, H> {
     socket: &'a Socket,
     stream: &'a TcpStream,
     handler: &'a H,
-    core: &'a Arc<Core>,
-    conn: Conn,
+    core: &'a Core,
+    local: &'a Local,
+    conn: Box<Conn>,
     /// Until when the head that has begun must be complete.
     head_deadline: Option<Instant>,
     /// The socket has been read since the connection was resumed.
@@ -111,7 +119,8 @@ struct Exchange<'a, H> {
 
 impl<H: Handler> Exchange<'_, H> {
     /// Reads, calls, writes until there is nothing more to do now.
-    fn run(&mut self, mut common: Rc<CommonHeaders>) -> End {
+    fn run(&mut self) -> End {
+        let mut common = self.local.common();
         loop {
             let context = Context {
                 limits: &self.core.limits,
@@ -136,7 +145,7 @@ impl<H: Handler> Exchange<'_, H> {
                 Event::Call => {
                     let response = call_contained(self.handler, self.conn.request());
                     // The handler may have taken its time.
-                    common = local::common(self.core);
+                    common = self.local.common();
                     let context = Context {
                         limits: &self.core.limits,
                         common: &common,
@@ -150,7 +159,7 @@ impl<H: Handler> Exchange<'_, H> {
                     let _ = self.conn.pull();
                     Ok(())
                 }
-                Event::Write => self.write(context),
+                Event::Write => self.write(),
                 Event::Close { linger } => return End::Close { linger },
             };
             if result.is_err() {
@@ -224,9 +233,7 @@ impl<H: Handler> Exchange<'_, H> {
         Ok(())
     }
 
-    fn write(&mut self, context: Context<'_>) -> io::Result<()> {
-        let timeout = positive(context.limits.write_timeout);
-        self.stream.set_write_timeout(Some(timeout))?;
+    fn write(&mut self) -> io::Result<()> {
         match (&mut &*self.stream).write(self.conn.output()) {
             Ok(0) => return Err(ErrorKind::WriteZero.into()),
             Ok(count) => self.conn.wrote(count),

@@ -3,7 +3,7 @@
 //!
 //! Used by `exchange`, on workers. Nothing here waits.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -17,67 +17,96 @@ use crate::conn::Buffers;
 /// Buffers a worker keeps.
 const POOL_MAX: usize = 256;
 
-struct Local {
+/// A worker's part of a server.
+pub(super) struct Local {
     server: Weak<Core>,
-    pool: Vec<Buffers>,
-    common: Rc<CommonHeaders>,
+    pool: RefCell<Vec<Buffers>>,
+    common: RefCell<Rc<CommonHeaders>>,
     /// When the date in `common` will be a second old.
-    next_tick: Instant,
+    next_tick: Cell<Instant>,
+    /// The present, as last seen, and until when a connection may be idle that becomes so now.
+    now: Cell<Instant>,
+    idle_until: Cell<Option<Instant>>,
 }
 
 thread_local! {
     /// One for each server that runs; there is hardly ever more than one.
-    static LOCALS: RefCell<Vec<Local>> = const { RefCell::new(Vec::new()) };
-}
-
-fn with_local<R>(server: &Arc<Core>, f: impl FnOnce(&mut Local) -> R) -> R {
-    LOCALS.with_borrow_mut(|locals| {
-        let is_ours = |local: &Local| local.server.as_ptr() == Arc::as_ptr(server);
-        let index = locals.iter().position(is_ours).unwrap_or_else(|| {
-            locals.retain(|local| local.server.strong_count() > 0);
-            locals.push(Local {
-                server: Arc::downgrade(server),
-                pool: Vec::new(),
-                common: Rc::new(CommonHeaders::new(server.name.as_ref())),
-                next_tick: Instant::coarse(),
-            });
-            locals.len() - 1
-        });
-        f(&mut locals[index])
-    })
-}
-
-/// Lends buffers until [`give_back`].
-pub(super) fn borrow(server: &Arc<Core>) -> Buffers {
-    with_local(server, |local| local.pool.pop()).unwrap_or_default()
-}
-
-pub(super) fn give_back(server: &Arc<Core>, buffers: Buffers) {
-    with_local(server, |local| {
-        if local.pool.len() < POOL_MAX {
-            local.pool.push(buffers);
-        }
-    });
-}
-
-/// The shared header fields with the present date. The clock is read once a second.
-pub(super) fn common(server: &Arc<Core>) -> Rc<CommonHeaders> {
-    with_local(server, |local| {
-        if Instant::coarse() >= local.next_tick {
-            local.tick();
-        }
-        Rc::clone(&local.common)
-    })
+    static LOCALS: RefCell<Vec<Rc<Local>>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Local {
-    fn tick(&mut self) {
+    /// This worker's part of `server`.
+    pub(super) fn of(server: &Arc<Core>) -> Rc<Local> {
+        LOCALS.with_borrow_mut(|locals| {
+            let is_ours = |local: &&Rc<Local>| local.server.as_ptr() == Arc::as_ptr(server);
+            if let Some(local) = locals.iter().find(is_ours) {
+                return Rc::clone(local);
+            }
+            locals.retain(|local| local.server.strong_count() > 0);
+            let now = Instant::coarse();
+            let local = Rc::new(Local {
+                server: Arc::downgrade(server),
+                pool: RefCell::default(),
+                common: RefCell::new(Rc::new(CommonHeaders::new(server.name.as_ref()))),
+                next_tick: Cell::new(now),
+                now: Cell::new(now),
+                idle_until: Cell::new(now.checked_add(server.limits.idle_timeout)),
+            });
+            locals.push(Rc::clone(&local));
+            local
+        })
+    }
+
+    /// Lends buffers until [`give_back`](Local::give_back).
+    pub(super) fn borrow(&self) -> Buffers {
+        let kept = self.pool.borrow_mut().pop();
+        kept.unwrap_or_default()
+    }
+
+    pub(super) fn give_back(&self, buffers: Buffers) {
+        let mut pool = self.pool.borrow_mut();
+        if pool.len() < POOL_MAX {
+            pool.push(buffers);
+        }
+    }
+
+    /// The shared header fields with the present date. The clock is read once a second.
+    pub(super) fn common(&self) -> Rc<CommonHeaders> {
+        self.refresh();
+        Rc::clone(&self.common.borrow())
+    }
+
+    /// Until when a connection may be idle that becomes so now; `None`: for ever.
+    pub(super) fn idle_until(&self) -> Option<Instant> {
+        self.refresh();
+        self.idle_until.get()
+    }
+
+    fn refresh(&self) {
+        let now = Instant::coarse();
+        if now != self.now.get() || now >= self.next_tick.get() {
+            self.now_is(now);
+        }
+    }
+
+    #[cold]
+    fn now_is(&self, now: Instant) {
+        let idle_timeout = self.server.upgrade().map(|core| core.limits.idle_timeout);
+        self.now.set(now);
+        self.idle_until
+            .set(idle_timeout.and_then(|timeout| now.checked_add(timeout)));
+        if now >= self.next_tick.get() {
+            self.tick();
+        }
+    }
+
+    fn tick(&self) {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
         let left = Duration::from_nanos(1_000_000_000 - u64::from(now.subsec_nanos()));
         // `coarse` lags behind: the date may be late by that, but never stands still.
-        self.next_tick = Instant::coarse() + left;
-        Rc::make_mut(&mut self.common).tick(now.as_secs());
+        self.next_tick.set(Instant::coarse() + left);
+        Rc::make_mut(&mut self.common.borrow_mut()).tick(now.as_secs());
     }
 }

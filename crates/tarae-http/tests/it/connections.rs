@@ -125,7 +125,7 @@ fn gathered_output_is_bounded() {
 
 /// A connection to which the tests say step by step what happens.
 struct Steps {
-    conn: Conn,
+    conn: Box<Conn>,
     limits: Limits,
     common: CommonHeaders,
 }
