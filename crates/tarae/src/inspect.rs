@@ -2,11 +2,13 @@
 //!
 //! Public. Asks every worker through its inbox and never touches another worker's state.
 
+use std::os::fd::RawFd;
 use std::panic::Location;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::driver::Wake;
+use crate::sched::seed::Seed;
 use crate::sched::task::{Status, Task};
 use crate::sched::worker::Worker;
 use crate::sched::{self, Cancel, Unparker};
@@ -17,8 +19,8 @@ pub use crate::sched::WaitReason;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Coroutine {
-    /// Its number within the process.
-    pub id: u64,
+    /// Its number within the process; `None` while it is yet to be made ([`State::Idle`]).
+    pub id: Option<u64>,
     /// The name it was given.
     pub name: Option<String>,
     /// Where it was spawned.
@@ -90,6 +92,7 @@ pub fn coroutines(patience: Duration) -> Vec<Coroutine> {
         let answer = move |worker: &'static Worker| {
             let mut found = Vec::new();
             worker.for_each(|task| found.push(describe(task, index)));
+            worker.for_each_seed(|seed, fd| found.push(describe_seed(seed, fd, index)));
             let mut gathering = theirs.lock().unwrap_or_else(PoisonError::into_inner);
             gathering.found.append(&mut found);
             gathering.missing -= 1;
@@ -115,17 +118,27 @@ pub fn coroutines(patience: Duration) -> Vec<Coroutine> {
 fn describe(task: &Task, worker: usize) -> Coroutine {
     let (status, waits_for) = task.state();
     let state = match status {
-        Status::Unstarted if waits_for == WaitReason::None => State::Unstarted,
-        Status::Unstarted => State::Idle,
+        Status::Unstarted => State::Unstarted,
         Status::Ready | Status::Running | Status::Finished => State::Runnable,
         Status::ParkedForToken | Status::ParkedInDriver => State::Parked,
     };
     Coroutine {
-        id: task.info.id,
+        id: Some(task.info.id),
         name: task.info.name.as_deref().map(str::to_owned),
         spawned_at: task.info.spawned_at,
         worker,
         state,
         waits_for,
+    }
+}
+
+fn describe_seed(seed: &Seed, fd: Option<RawFd>, worker: usize) -> Coroutine {
+    Coroutine {
+        id: None,
+        name: None,
+        spawned_at: seed.spawned_at(),
+        worker,
+        state: State::Idle,
+        waits_for: fd.map_or(WaitReason::None, WaitReason::Readable),
     }
 }

@@ -6,18 +6,18 @@
 //!
 //! Invariants: a token names a slot *and its generation*, so an event harvested before its slot was
 //! released is ignored. `readable`/`writable` of a slot are true whenever trying might succeed;
-//! they become false only by the rules of the seam. A wait is linked into at most one slot list and
-//! holds at most one timer.
+//! they become false only by the rules of the seam. A wait is linked into at most one slot's list.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::slab::{NONE, Slab};
+use super::slab::NONE;
 use super::source::{Registration, Source};
-use super::timers::{Tick, TimerKey, Timers};
-use super::{Direction, Driver, Home, Operation, Place, Step, WaitKey, Wake, Woken};
+use super::timers::Tick;
+use super::waits::Waits;
+use super::{Attempt, Direction, Driver, Home, Operation, Place, Step, WaitKey, Wake, Woken};
 use crate::sys::{self, EpollEvent};
 
 const IN: u32 = (libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLPRI | libc::EPOLLET) as u32;
@@ -46,15 +46,16 @@ pub(crate) struct Epoll<W> {
     events: Box<[EpollEvent]>,
     slots: Vec<Slot>,
     free_slot: u32,
-    waits: Slab<Wait<W>>,
+    waits: Waits<W>,
     /// Lists to hand out at the next wait: a waiter came when the source was known to be ready.
     ready: Vec<Place>,
-    timers: Timers<WaitKey>,
     /// Ends a wait whose next deadline is far off, and when it is set to.
     timer: OwnedFd,
     armed: Option<Instant>,
     /// Tick 0.
     base: Instant,
+    /// A deadline and its tick: servers give the same one again and again.
+    last_tick: (Instant, Tick),
     now: Instant,
 }
 
@@ -73,13 +74,14 @@ struct Slot {
     heads: [u32; 2],
 }
 
-struct Wait<W> {
-    waiter: W,
-    slot: u32,
-    direction: Direction,
-    prev: u32,
-    next: u32,
-    timer: Option<TimerKey>,
+impl Slot {
+    /// Whether the source is known to have nothing to give: trying would be wasted.
+    fn is_blocked(&self, direction: Direction) -> bool {
+        match direction {
+            Direction::Read => !self.readable,
+            Direction::Write => self.watches_out && !self.writable,
+        }
+    }
 }
 
 impl<W> Epoll<W> {
@@ -105,27 +107,19 @@ impl<W> Epoll<W> {
             events: vec![EpollEvent { events: 0, u64: 0 }; EVENTS].into_boxed_slice(),
             slots: Vec::new(),
             free_slot: NONE,
-            waits: Slab::new(),
+            waits: Waits::new(),
             ready: Vec::new(),
-            timers: Timers::new(),
             base: now,
+            last_tick: (now, 0),
             now,
         })
     }
 
-    /// Waits in progress.
-    pub(crate) fn waits(&self) -> impl Iterator<Item = (WaitKey, &W)> {
-        self.waits.iter().map(|(key, wait)| (key, &wait.waiter))
-    }
-
-    /// Whether `source` is known to have nothing to give in `direction`: trying would be wasted.
-    pub(crate) fn is_blocked(&self, source: &Source, direction: Direction) -> bool {
-        source.slot_on(self.worker).is_some_and(|slot| {
-            let slot = &self.slots[slot as usize];
-            match direction {
-                Direction::Read => !slot.readable,
-                Direction::Write => slot.watches_out && !slot.writable,
-            }
+    /// Waits in progress, with the descriptor they are for.
+    pub(crate) fn waits(&self) -> impl Iterator<Item = (WaitKey, Option<RawFd>, &W)> {
+        self.waits.iter().map(|(key, slot, waiter)| {
+            let fd = self.slots.get(slot as usize).map(|slot| slot.fd);
+            (key, fd, waiter)
         })
     }
 
@@ -196,8 +190,7 @@ impl<W> Epoll<W> {
     /// Whoever waits at `place`.
     pub(crate) fn waiters_at(&self, place: Place) -> impl Iterator<Item = &W> {
         let head = self.slots[place.slot as usize].heads[place.direction as usize];
-        std::iter::successors(self.waits.get(head), |wait| self.waits.get(wait.next))
-            .map(|wait| &wait.waiter)
+        self.waits.list(head)
     }
 
     /// Whether there is something to be had at `place`, as far as is known.
@@ -209,56 +202,6 @@ impl<W> Epoll<W> {
         }
     }
 
-    fn link(
-        &mut self,
-        slot: u32,
-        direction: Direction,
-        waiter: W,
-        deadline: Option<Instant>,
-    ) -> WaitKey {
-        let head = match slot {
-            NONE => NONE,
-            slot => self.slots[slot as usize].heads[direction as usize],
-        };
-        let wait = Wait {
-            waiter,
-            slot,
-            direction,
-            prev: NONE,
-            next: head,
-            timer: None,
-        };
-        let key = self.waits.insert(wait);
-        if let Some(next) = self.waits.get_mut(head) {
-            next.prev = key;
-        }
-        if slot != NONE {
-            self.slots[slot as usize].heads[direction as usize] = key;
-        }
-        if let Some(deadline) = deadline {
-            let timer = self.timers.insert(self.tick_after(deadline), key);
-            self.waits.get_mut(key).expect("just inserted").timer = Some(timer);
-        }
-        key
-    }
-
-    /// Takes a wait out of its list, its timer and the slab.
-    fn unlink(&mut self, key: WaitKey) -> Wait<W> {
-        let wait = self.waits.remove(key);
-        if let Some(next) = self.waits.get_mut(wait.next) {
-            next.prev = wait.prev;
-        }
-        if let Some(prev) = self.waits.get_mut(wait.prev) {
-            prev.next = wait.next;
-        } else if wait.slot != NONE {
-            self.slots[wait.slot as usize].heads[wait.direction as usize] = wait.next;
-        }
-        if let Some(timer) = wait.timer {
-            self.timers.remove(timer);
-        }
-        wait
-    }
-
     fn wake_list(
         &mut self,
         slot: u32,
@@ -266,24 +209,33 @@ impl<W> Epoll<W> {
         wake: Wake,
         woken: &mut Vec<Woken<W>>,
     ) {
-        let generation = self.slots[slot as usize].generation;
-        loop {
-            let key = self.slots[slot as usize].heads[direction as usize];
-            if key == NONE {
-                return;
-            }
-            let waiter = self.unlink(key).waiter;
-            let place = Some(Place {
-                slot,
-                generation,
-                direction,
-            });
+        let Slot {
+            generation, heads, ..
+        } = &mut self.slots[slot as usize];
+        let place = Place {
+            slot,
+            generation: *generation,
+            direction,
+        };
+        let head = &mut heads[direction as usize];
+        while let Some(waiter) = self.waits.pop(head) {
             woken.push(Woken {
                 waiter,
                 wake,
-                place,
+                place: Some(place),
             });
         }
+    }
+
+    /// Takes a wait out of its list.
+    fn unlink(&mut self, key: WaitKey) -> W {
+        let head = match self.waits.list_of(key) {
+            Some((slot, direction)) => {
+                Some(&mut self.slots[slot as usize].heads[direction as usize])
+            }
+            None => None,
+        };
+        self.waits.remove(key, head)
     }
 
     fn dispatch(&mut self, event: EpollEvent, woken: &mut Vec<Woken<W>>) {
@@ -310,13 +262,17 @@ impl<W> Epoll<W> {
     }
 
     /// The first tick at which `time` has passed: deadlines are never early.
-    fn tick_after(&self, time: Instant) -> Tick {
-        millis_ceil(time.saturating_duration_since(self.base))
+    fn tick_after(&mut self, time: Instant) -> Tick {
+        if self.last_tick.0 != time {
+            let tick = millis_ceil(time.saturating_duration_since(self.base));
+            self.last_tick = (time, tick);
+        }
+        self.last_tick.1
     }
 
     /// How long `epoll_wait` may wait.
     fn timeout_ms(&mut self, bound: Option<Instant>) -> i32 {
-        let tick = self.timers.next();
+        let tick = self.waits.next_deadline();
         let due = tick.map(|tick| self.base + Duration::from_millis(tick));
         if let (None, Some(due)) = (bound, due)
             && due > self.now + FAR
@@ -392,15 +348,18 @@ impl<W> Driver for Epoll<W> {
             // There will be no further edge for what is there already.
             self.ready.push(place);
         }
-        Ok(self.link(place.slot, place.direction, waiter, deadline))
+        let deadline = deadline.map(|deadline| self.tick_after(deadline));
+        let head = &mut self.slots[place.slot as usize].heads[place.direction as usize];
+        Ok(self.waits.push(head, place, waiter, deadline))
     }
 
     fn sleep(&mut self, waiter: W, deadline: Instant) -> WaitKey {
-        self.link(NONE, Direction::Read, waiter, Some(deadline))
+        let deadline = self.tick_after(deadline);
+        self.waits.insert(waiter, deadline)
     }
 
     fn cancel(&mut self, wait: WaitKey) -> W {
-        self.unlink(wait).waiter
+        self.unlink(wait)
     }
 
     fn wait(&mut self, bound: Option<Instant>, woken: &mut Vec<Woken<W>>) -> io::Result<()> {
@@ -424,22 +383,14 @@ impl<W> Driver for Epoll<W> {
             }
         }
         self.events = events;
-        if !self.timers.is_empty() {
-            let elapsed = self.now.saturating_duration_since(self.base).as_millis() as Tick;
-            let mut due = Vec::new();
-            self.timers.advance(elapsed, |key| due.push(key));
-            for key in due {
-                self.waits
-                    .get_mut(key)
-                    .expect("a timer's wait exists")
-                    .timer = None;
-                let waiter = self.unlink(key).waiter;
-                woken.push(Woken {
-                    waiter,
-                    wake: Wake::TimedOut,
-                    place: None,
-                });
-            }
+        let elapsed = self.now.saturating_duration_since(self.base).as_millis() as Tick;
+        for key in self.waits.due(elapsed) {
+            let waiter = self.unlink(key);
+            woken.push(Woken {
+                waiter,
+                wake: Wake::TimedOut,
+                place: None,
+            });
         }
         count.map(drop)
     }
@@ -448,16 +399,29 @@ impl<W> Driver for Epoll<W> {
         self.now
     }
 
-    unsafe fn step<O: Operation>(&mut self, source: &Source, operation: &mut O) -> Step<O::Output> {
+    unsafe fn step<O: Operation>(
+        &mut self,
+        source: &Source,
+        operation: &mut O,
+        attempt: Attempt,
+    ) -> Step<O::Output> {
+        let slot = source
+            .slot_on(self.worker)
+            .map(|index| &mut self.slots[index as usize]);
+        if attempt == Attempt::IfReady
+            && let Some(slot) = &slot
+            && slot.is_blocked(O::DIRECTION)
+        {
+            return Step::NotReady;
+        }
         let result = operation.attempt(source);
         let (blocked, short) = match &result {
             Ok(output) => (false, operation.is_short(output)),
             Err(error) => (error.kind() == io::ErrorKind::WouldBlock, false),
         };
         if (blocked || short)
-            && let Some(index) = source.slot_on(self.worker)
+            && let Some(slot) = slot
         {
-            let slot = &mut self.slots[index as usize];
             match O::DIRECTION {
                 Direction::Read => slot.readable &= short && !slot.short_reads,
                 Direction::Write => slot.writable = false,

@@ -36,6 +36,7 @@ pub(crate) mod operation;
 pub(crate) mod slab;
 pub(crate) mod source;
 pub(crate) mod timers;
+pub(crate) mod waits;
 
 use std::io;
 use std::time::Instant;
@@ -85,6 +86,14 @@ pub(crate) trait Home: Sync {
     fn release(&self, worker: u32, slot: u32, generation: u32);
 }
 
+/// Whether a step is to be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Attempt {
+    Always,
+    /// Not if the source is known to have nothing to give.
+    IfReady,
+}
+
 /// One step of an operation.
 #[derive(Debug)]
 pub(crate) enum Step<T> {
@@ -122,12 +131,17 @@ pub(crate) trait Driver {
     /// The present, as of the last `wait`.
     fn now(&self) -> Instant;
 
-    /// Tries an operation: at once, in a backend of readiness. After `NotReady`, wait and call
-    /// again with the same operation.
+    /// Tries an operation: at once, in a backend of readiness, or as `attempt` says. After
+    /// `NotReady`, wait and call again with the same operation.
     ///
     /// # Safety
     /// The operation's memory stays valid and unmoved until the step is `Done`.
-    unsafe fn step<O: Operation>(&mut self, source: &Source, operation: &mut O) -> Step<O::Output>;
+    unsafe fn step<O: Operation>(
+        &mut self,
+        source: &Source,
+        operation: &mut O,
+        attempt: Attempt,
+    ) -> Step<O::Output>;
 }
 
 /// A data operation of a source: a system call that does not block.

@@ -11,10 +11,10 @@ use std::panic::Location;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use super::task::{Affinity, Blueprint, TaskRef};
+use super::seed::Seed;
 use super::worker::Worker;
-use super::{WaitReason, Waiter, wait_ready};
-use crate::driver::{Direction, Driver, Operation, Source, Step, Wake};
+use super::{Waiter, wait_ready};
+use crate::driver::{Attempt, Direction, Driver, Operation, Source, Step, Wake};
 
 /// How an operation waits.
 #[derive(Debug, Clone, Copy)]
@@ -31,24 +31,22 @@ pub(crate) fn perform<O: Operation>(
     patience: Patience,
     mut operation: O,
 ) -> io::Result<O::Output> {
-    // A callback runs outside of coroutines, but what it finds is the driver's to know as well.
     let worker = Worker::current();
-    let mut blocked = false;
-    if let Some(worker) = worker {
-        if worker.in_coroutine() {
-            worker.spend_budget();
-        }
-        blocked = worker.with_driver(|driver| driver.is_blocked(source, O::DIRECTION));
-        blocked &= matches!(patience, Patience::For(_)) && !operation.is_empty();
+    if let Some(worker) = worker
+        && worker.in_coroutine()
+    {
+        worker.spend_budget();
     }
+    let mut attempt = match patience {
+        Patience::For(_) if !operation.is_empty() => Attempt::IfReady,
+        _ => Attempt::Always,
+    };
     let mut deadline = None;
     loop {
-        if !blocked {
-            match try_once(worker, source, &mut operation) {
-                Step::Done(Err(error)) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Step::Done(result) => return result,
-                Step::NotReady => {}
-            }
+        match try_once(worker, source, &mut operation, attempt) {
+            Step::Done(Err(error)) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Step::Done(result) => return result,
+            Step::NotReady => {}
         }
         let Patience::For(timeout) = patience else {
             return Err(io::ErrorKind::WouldBlock.into());
@@ -57,7 +55,7 @@ pub(crate) fn perform<O: Operation>(
             deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         }
         match wait_ready(source, O::DIRECTION, deadline)? {
-            Wake::Ready => blocked = false,
+            Wake::Ready => attempt = Attempt::Always,
             Wake::TimedOut => return Err(timed_out()),
             Wake::Cancelled => return Err(io::Error::other(Cancelled)),
         }
@@ -68,11 +66,14 @@ fn try_once<O: Operation>(
     worker: Option<&Worker>,
     source: &Source,
     operation: &mut O,
+    attempt: Attempt,
 ) -> Step<O::Output> {
     match worker {
-        // SAFETY: the operation borrows its memory at least until `perform` returns, which is after
-        // the step is done; epoll executes it within the call in any case.
-        Some(worker) => worker.with_driver(|driver| unsafe { driver.step(source, operation) }),
+        Some(worker) => {
+            // SAFETY: the operation borrows its memory at least until `perform` returns, which is
+            // after the step is done; epoll executes it within the call in any case.
+            worker.with_driver(|driver| unsafe { driver.step(source, operation, attempt) })
+        }
         None => match operation.attempt(source) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Step::NotReady,
             result => Step::Done(result),
@@ -102,37 +103,21 @@ pub(crate) fn park_until_readable<S, F>(
             f(state, wake.unwrap_or(Wake::Cancelled));
         }));
     };
-    let reason = WaitReason::Readable(source(&state).raw());
     let place = worker.with_driver(|driver| driver.register(source(&state), Direction::Read));
-    let affinity = if worker.is_placed() {
-        Affinity::Placed
-    } else {
-        Affinity::Local
-    };
-    if affinity == Affinity::Placed {
+    let placed = worker.is_placed();
+    if placed {
         worker.shared().add_placed(1);
     }
-    let blueprint = Blueprint {
-        body: move |wake| f(state, wake),
-        name: None,
-        spawned_at,
-        affinity,
-        class: worker.runtime.class,
-    };
-    // SAFETY: `Send` and `'static`, and it stays on this worker.
-    let task = unsafe { TaskRef::new(blueprint) };
-    task.detach();
-    task.reason.set(reason);
+    let seed = Seed::new(move |wake| f(state, wake), placed, spawned_at);
     let waiting = match place {
         Ok(place) => {
-            worker.with_driver(|driver| driver.poll_ready(place, Waiter::Spawn(task), deadline))
+            worker.with_driver(|driver| driver.poll_ready(place, Waiter::Spawn(seed), deadline))
         }
         // Out of watches or memory: the state's owner is told, as if it had to give up.
-        Err(_) => Err(Waiter::Spawn(task)),
+        Err(_) => Err(Waiter::Spawn(seed)),
     };
-    if let Err(Waiter::Spawn(task)) = waiting {
-        task.wake.set(Wake::Cancelled);
-        worker.enqueue(task);
+    if let Err(Waiter::Spawn(seed)) = waiting {
+        worker.sow(seed, Wake::Cancelled);
     }
 }
 

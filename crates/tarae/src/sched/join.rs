@@ -4,7 +4,7 @@
 //!
 //! ```text
 //!   RUNNING ── register ──► WAITING ── withdraw ──► RUNNING ── detach ──► DETACHED
-//!      └──────── complete ──────┴──► DONE                                    └ complete ► DONE
+//!      └──────── complete ──────┴──► DONE                     (and stays: nobody asks again)
 //! ```
 //!
 //! Invariants: the waiter's place belongs to the joiner in RUNNING and to the completer from
@@ -45,6 +45,13 @@ impl<W> JoinState<W> {
             state: AtomicU32::new(RUNNING),
             waiter: UnsafeCell::new(None),
         }
+    }
+
+    /// Of a coroutine that nobody will join.
+    pub(crate) fn detached() -> JoinState<W> {
+        let join = JoinState::new();
+        join.state.store(DETACHED, Ordering::Relaxed);
+        join
     }
 
     pub(crate) fn is_done(&self) -> bool {
@@ -88,6 +95,10 @@ impl<W> JoinState<W> {
     /// # Safety
     /// Called once.
     pub(crate) unsafe fn complete(&self) -> Joiner<W> {
+        // DETACHED is final, so that there is nobody to be told.
+        if self.state.load(Ordering::Acquire) == DETACHED {
+            return Joiner::Detached;
+        }
         match self.state.swap(DONE, Ordering::AcqRel) {
             WAITING => {
                 // SAFETY: WAITING → DONE makes the place the completer's.

@@ -9,6 +9,7 @@
 //! * `runtime`: starting, placing and ending workers
 //! * `shared`: the part of a worker that other threads touch
 //! * `inbox`, `park`, `join`, `ring`: the lock-free protocols, model-checked
+//! * `seed`: a coroutine that is yet to be made, when something is readable
 //! * `handle`: `JoinHandle`
 //! * `lent`: what a thread whose stacks are lent to jobs must not give up
 //! * `io`: operations of sockets: try, wait, try again
@@ -21,6 +22,7 @@ mod lent;
 mod park;
 mod ring;
 pub(crate) mod runtime;
+pub(crate) mod seed;
 pub(crate) mod shared;
 pub(crate) mod task;
 pub(crate) mod worker;
@@ -33,6 +35,7 @@ use std::task::Waker;
 use std::time::Instant;
 
 use crate::driver::{Direction, Source, Wake};
+use seed::Seed;
 use task::{Task, TaskRef};
 use worker::Worker;
 
@@ -41,7 +44,7 @@ pub(crate) enum Waiter {
     /// A coroutine parked in this wait. Not counted: a parked coroutine is alive.
     Coroutine(NonNull<Task>),
     /// A coroutine to be made now: its closure gets the `Wake`.
-    Spawn(TaskRef),
+    Spawn(Seed),
     /// A future's waker.
     Waker(Waker),
     /// A function to be called on the worker's own stack. Returning true on `Ready` leaves it

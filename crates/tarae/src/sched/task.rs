@@ -189,6 +189,25 @@ impl TaskRef {
     where
         F: FnOnce(Wake) -> T,
     {
+        // SAFETY: the caller's promise.
+        unsafe { TaskRef::with_join(blueprint, JoinState::new()) }
+    }
+
+    /// With nobody to join it.
+    ///
+    /// # Safety
+    /// As for `new`.
+    pub(super) unsafe fn new_detached<F: FnOnce(Wake)>(blueprint: Blueprint<F>) -> TaskRef {
+        // SAFETY: the caller's promise.
+        unsafe { TaskRef::with_join(blueprint, JoinState::detached()) }
+    }
+
+    /// # Safety
+    /// As for `new`.
+    unsafe fn with_join<F, T>(blueprint: Blueprint<F>, join: JoinState<Unparker>) -> TaskRef
+    where
+        F: FnOnce(Wake) -> T,
+    {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         thread_local! {
             /// Numbers this thread may still give out: `(next, end)`.
@@ -215,7 +234,7 @@ impl TaskRef {
             },
             refs: AtomicUsize::new(1),
             park: ParkState::new(),
-            join: JoinState::new(),
+            join,
             owner: AtomicPtr::new(std::ptr::null_mut()),
             unparked: AtomicBool::new(false),
             cancelled: AtomicBool::new(false),
@@ -263,6 +282,11 @@ impl TaskRef {
     /// `pointer` came from `into_raw` and is turned back once.
     pub(super) unsafe fn from_raw(pointer: NonNull<Task>) -> TaskRef {
         TaskRef(pointer)
+    }
+
+    /// Whether nobody else has a reference, so that nobody can come by one either.
+    pub(super) fn is_only(&self) -> bool {
+        self.refs.load(Ordering::Acquire) == 1
     }
 
     pub(super) fn as_ptr(&self) -> NonNull<Task> {
@@ -342,7 +366,8 @@ impl Clone for TaskRef {
 
 impl Drop for TaskRef {
     fn drop(&mut self) {
-        if self.refs.fetch_sub(1, Ordering::Release) == 1 {
+        // Whoever has the only reference needs no locked instruction to give it up.
+        if self.is_only() || self.refs.fetch_sub(1, Ordering::Release) == 1 {
             fence(Ordering::Acquire);
             // SAFETY: that was the last reference.
             unsafe { (self.vtable.deallocate)(self.0) };
@@ -376,15 +401,14 @@ fn stage<F, T>(task: NonNull<Task>) -> *mut Stage<F, T> {
 unsafe fn run<F: FnOnce(Wake) -> T, T>(task: NonNull<Task>) {
     let stage = stage::<F, T>(task);
     // SAFETY: the coroutine alone touches the stage while it runs (module invariants).
-    let taken = unsafe { mem::replace(&mut *stage, Stage::Taken) };
-    let Stage::Unstarted(body) = taken else {
+    let Stage::Unstarted(body) = (unsafe { stage.replace(Stage::Taken) }) else {
         unreachable!("a coroutine starts once")
     };
     // SAFETY: alive while it runs.
     let wake = unsafe { task.as_ref() }.wake.get();
     let result = panic::catch_unwind(AssertUnwindSafe(move || body(wake)));
-    // SAFETY: as above.
-    unsafe { *stage = Stage::Finished(result.map_err(Failure::Panic)) };
+    // SAFETY: as above; what is overwritten is `Taken`, which needs no drop.
+    unsafe { stage.write(Stage::Finished(result.map_err(Failure::Panic))) };
 }
 
 unsafe fn fail<F, T>(task: NonNull<Task>, failure: Failure) {
@@ -404,8 +428,11 @@ unsafe fn take_result<F, T>(task: NonNull<Task>, target: *mut ()) {
 
 unsafe fn drop_result<F, T>(task: NonNull<Task>) {
     // SAFETY: the completer's or the last joiner's turn (module invariants).
-    let result = unsafe { mem::replace(&mut *stage::<F, T>(task), Stage::Taken) };
-    contain(move || drop(result));
+    let result = unsafe { stage::<F, T>(task).replace(Stage::Taken) };
+    match result {
+        Stage::Finished(Ok(value)) if !mem::needs_drop::<T>() => mem::forget(value),
+        result => contain(move || drop(result)),
+    }
 }
 
 unsafe fn deallocate<F, T>(task: NonNull<Task>) {

@@ -13,12 +13,14 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
+use std::os::fd::RawFd;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 use std::time::Instant;
 
 use super::runtime::{Runtime, Switch};
+use super::seed::Seed;
 use super::shared::{Message, Shared};
 use super::task::{Affinity, Failure, Status, Task, TaskRef, contain};
 use super::{Cancel, WaitReason, Waiter};
@@ -40,6 +42,13 @@ thread_local! {
     static CURRENT: Cell<*const Worker> = const { Cell::new(std::ptr::null()) };
 }
 
+/// Who may run.
+enum Ready {
+    Task(NonNull<Task>),
+    /// To be made first.
+    Seed(Seed, Wake),
+}
+
 pub(crate) struct Worker {
     shared: &'static Shared,
     number: u32,
@@ -47,7 +56,7 @@ pub(crate) struct Worker {
     index: usize,
     pub(super) runtime: Arc<Runtime>,
     driver: RefCell<Epoll<Waiter>>,
-    ready: RefCell<VecDeque<NonNull<Task>>>,
+    ready: RefCell<VecDeque<Ready>>,
     woken: RefCell<Vec<Woken<Waiter>>>,
     live: RefCell<Slab<TaskRef>>,
     stacks: RefCell<Cache>,
@@ -277,7 +286,7 @@ impl Worker {
 
     pub(super) fn yield_now(&self) {
         let task = NonNull::from(self.task());
-        self.ready.borrow_mut().push_back(task);
+        self.ready.borrow_mut().push_back(Ready::Task(task));
         self.suspend(Status::Ready, WaitReason::None, Cancel::No);
     }
 
@@ -325,7 +334,13 @@ impl Worker {
     fn make_ready(&self, task: &Task, wake: Wake) {
         task.status.set(Status::Ready);
         task.wake.set(wake);
-        self.ready.borrow_mut().push_back(NonNull::from(task));
+        let task = Ready::Task(NonNull::from(task));
+        self.ready.borrow_mut().push_back(task);
+    }
+
+    /// Has the coroutine of `seed` made and run in its turn.
+    pub(super) fn sow(&self, seed: Seed, wake: Wake) {
+        self.ready.borrow_mut().push_back(Ready::Seed(seed, wake));
     }
 
     /// Ends a wait that the driver knows of; the coroutine is woken otherwise.
@@ -369,14 +384,15 @@ impl Worker {
     /// Puts an unstarted coroutine where it will be started: here, or by a thief.
     pub(super) fn enqueue(&self, task: TaskRef) {
         if task.affinity != Affinity::Stealable || self.runtime.is_single() {
-            self.ready.borrow_mut().push_back(task.into_raw());
+            let task = Ready::Task(task.into_raw());
+            self.ready.borrow_mut().push_back(task);
             return;
         }
         let backlog = self.shared.offered.len() > 0;
         if let Err(node) = self.shared.offered.push(task.into_node()) {
             // SAFETY: refused, so the reference is ours again.
-            let task = unsafe { TaskRef::from_node(node) };
-            self.ready.borrow_mut().push_back(task.into_raw());
+            let task = Ready::Task(unsafe { TaskRef::from_node(node) }.into_raw());
+            self.ready.borrow_mut().push_back(task);
         }
         if backlog {
             self.call_thief();
@@ -410,7 +426,8 @@ impl Worker {
         self.take_mail();
         for _ in 0..BATCH {
             match self.next() {
-                Some(task) => self.run(task),
+                Some(Ready::Task(task)) => self.run(task),
+                Some(Ready::Seed(seed, wake)) => self.run_seed(seed, wake),
                 None => break,
             }
         }
@@ -448,7 +465,7 @@ impl Worker {
     }
 
     /// Who runs next: mostly started coroutines first, every fourth time unstarted ones.
-    fn next(&self) -> Option<NonNull<Task>> {
+    fn next(&self) -> Option<Ready> {
         if self.runtime.is_single() {
             return self.ready.borrow_mut().pop_front();
         }
@@ -460,7 +477,7 @@ impl Worker {
             if self.shared.offered.len() > 0 {
                 self.call_thief();
             }
-            Some(task.into_raw())
+            Some(Ready::Task(task.into_raw()))
         };
         if turn.is_multiple_of(4) {
             unstarted().or_else(started)
@@ -475,10 +492,30 @@ impl Worker {
         if header.status.get() == Status::Unstarted {
             // SAFETY: an unstarted entry owns its reference.
             let owned = unsafe { TaskRef::from_raw(task) };
-            if !self.start(owned) {
-                return;
+            if self.stopping.get() || owned.cancelled.load(Ordering::Relaxed) {
+                return self.abandon(owned, Failure::Cancelled);
+            }
+            if let Err((owned, failure)) = self.start(owned) {
+                return self.abandon(owned, failure);
             }
         }
+        self.resume(task);
+    }
+
+    /// Makes a coroutine and runs it: even while the worker stops, for its closure is to be told.
+    fn run_seed(&self, seed: Seed, wake: Wake) {
+        let owned = seed.grow(self.runtime.class);
+        owned.wake.set(wake);
+        let task = owned.as_ptr();
+        match self.start(owned) {
+            Ok(()) => self.resume(task),
+            Err((owned, failure)) => self.abandon(owned, failure),
+        }
+    }
+
+    fn resume(&self, task: NonNull<Task>) {
+        // SAFETY: started and not ended, so alive.
+        let header = unsafe { task.as_ref() };
         header.status.set(Status::Running);
         self.budget.set(BUDGET);
         self.call_hook(Switch::In, task);
@@ -505,14 +542,8 @@ impl Worker {
         }
     }
 
-    /// Gives an unstarted coroutine a stack. False if it cannot run.
-    fn start(&self, task: TaskRef) -> bool {
-        let woken_idle = task.reason.replace(WaitReason::None) != WaitReason::None;
-        let cancelled = self.stopping.get() || task.cancelled.load(Ordering::Relaxed);
-        if cancelled && !woken_idle {
-            self.abandon(task, Failure::Cancelled);
-            return false;
-        }
+    /// Gives an unstarted coroutine a stack.
+    fn start(&self, task: TaskRef) -> Result<(), (TaskRef, Failure)> {
         let info = &task.info;
         // SAFETY: the name is the task's, which `live` keeps until the coroutine has returned.
         let occupant = unsafe { Occupant::spawned(info.id, info.name.as_deref(), info.spawned_at) };
@@ -524,10 +555,7 @@ impl Worker {
         };
         let stack = match stack {
             Ok(stack) => stack,
-            Err(error) => {
-                self.abandon(task, Failure::NoStack(error));
-                return false;
-            }
+            Err(error) => return Err((task, Failure::NoStack(error))),
         };
         let pointer = task.as_ptr();
         let switch = super::task::Switch::with_stack(stack, move |out, ()| {
@@ -537,20 +565,24 @@ impl Worker {
             unsafe { TaskRef::run(pointer) };
         });
         // SAFETY: unstarted, and this is its owner's thread from now on.
-        unsafe { *task.switch.get() = Some(switch) };
+        // There is none yet, so that nothing is to be dropped.
+        unsafe { task.switch.get().write(Some(switch)) };
         task.owner.store(
             std::ptr::from_ref(self.shared).cast_mut(),
             Ordering::Release,
         );
-        // Pairs with the fence in `cancel`: either it sees the owner or this sees the flag.
-        fence(Ordering::SeqCst);
+        // Pairs with the fence in `cancel`: either it sees the owner or this sees the flag. Without
+        // another reference there is nobody to cancel it.
+        if !task.is_only() {
+            fence(Ordering::SeqCst);
+        }
         if self.stopping.get() {
             task.cancelled.store(true, Ordering::Relaxed);
         }
         let live = self.live.borrow_mut().insert(task);
         // SAFETY: alive: it has just gone into `live`.
         unsafe { pointer.as_ref() }.live.set(live);
-        true
+        Ok(())
     }
 
     fn finish(&self, header: &Task) {
@@ -629,7 +661,8 @@ impl Worker {
             let before = self.ready.borrow().len();
             for task in std::iter::from_fn(|| other.steal()).take(share) {
                 // Into the private queue: what was stolen once is not passed on.
-                self.ready.borrow_mut().push_back(task.into_raw());
+                let task = Ready::Task(task.into_raw());
+                self.ready.borrow_mut().push_back(task);
             }
             if self.ready.borrow().len() > before {
                 return true;
@@ -671,10 +704,7 @@ impl Worker {
     fn deliver(&self, woken: Woken<Waiter>) {
         match woken.waiter {
             Waiter::Coroutine(task) => self.wake_parked(task, woken.wake),
-            Waiter::Spawn(task) => {
-                task.wake.set(woken.wake);
-                self.ready.borrow_mut().push_back(task.into_raw());
-            }
+            Waiter::Spawn(seed) => self.sow(seed, woken.wake),
             Waiter::Waker(waker) => contain(move || waker.wake()),
             Waiter::Callback(mut callback) => contain(move || {
                 let stays = callback(woken.wake);
@@ -699,24 +729,35 @@ impl Worker {
         self.woken.borrow_mut().append(&mut woken);
     }
 
-    /// Every coroutine here, started or waiting to be made, with what it waits for.
+    /// Every coroutine here, started or not.
     pub(crate) fn for_each(&self, mut f: impl FnMut(&Task)) {
         self.live.borrow().iter().for_each(|(_, task)| f(task));
-        for (_, waiter) in self.driver.borrow().waits() {
-            if let Waiter::Spawn(task) = waiter {
-                f(task);
-            }
-        }
         // Those on offer cannot be looked at where other workers may take them.
         let offered = std::iter::from_fn(|| self.shared.steal());
-        self.ready
-            .borrow_mut()
-            .extend(offered.map(TaskRef::into_raw));
-        for task in self.ready.borrow().iter() {
-            // SAFETY: queued, so alive.
-            let task = unsafe { task.as_ref() };
-            if task.status.get() == Status::Unstarted {
-                f(task);
+        let offered = offered.map(|task| Ready::Task(task.into_raw()));
+        self.ready.borrow_mut().extend(offered);
+        for ready in self.ready.borrow().iter() {
+            if let Ready::Task(task) = ready {
+                // SAFETY: queued, so alive.
+                let task = unsafe { task.as_ref() };
+                if task.status.get() == Status::Unstarted {
+                    f(task);
+                }
+            }
+        }
+    }
+
+    /// Every coroutine that is yet to be made, with the descriptor it waits for; `None` if it has
+    /// been woken.
+    pub(crate) fn for_each_seed(&self, mut f: impl FnMut(&Seed, Option<RawFd>)) {
+        for (_, fd, waiter) in self.driver.borrow().waits() {
+            if let Waiter::Spawn(seed) = waiter {
+                f(seed, fd);
+            }
+        }
+        for ready in self.ready.borrow().iter() {
+            if let Ready::Seed(seed, _) = ready {
+                f(seed, None);
             }
         }
     }

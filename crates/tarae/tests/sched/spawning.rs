@@ -295,7 +295,7 @@ fn a_coroutine_that_joins_itself_panics() {
         let all = || tarae::inspect::coroutines(std::time::Duration::from_secs(60));
         while all()
             .iter()
-            .any(|one| format!("coroutine {}", one.id) == watched.id().to_string())
+            .any(|one| format!("coroutine {}", one.id.unwrap_or(0)) == watched.id().to_string())
         {
             tarae::yield_now();
         }

@@ -245,7 +245,9 @@ fn a_parked_coroutine_is_seen() {
         let parked = tarae::spawn(tarae::thread::park);
         // While it is on its way to another worker, both may have answered without it.
         let id = parked.thread().id().to_string();
-        let known = |one: &tarae::inspect::Coroutine| format!("coroutine {}", one.id) == id;
+        let known = |one: &tarae::inspect::Coroutine| {
+            one.id.is_some_and(|one| format!("coroutine {one}") == id)
+        };
         until(|| {
             let all = tarae::inspect::coroutines(Duration::from_secs(60));
             all.iter()

@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use super::{Slab, Waiter, Wake, Woken, Worker};
+use super::{Ready, Slab, Waiter, Wake, Woken, Worker};
 use crate::driver::Driver;
 use crate::sched::task::{Failure, Status, Task, TaskRef};
 
@@ -48,8 +48,8 @@ impl Worker {
         let mut driver = self.driver.borrow_mut();
         let keys: Vec<_> = driver
             .waits()
-            .filter(|(_, waiter)| !matches!(waiter, Waiter::Coroutine(_)))
-            .map(|(key, _)| key)
+            .filter(|(_, _, waiter)| !matches!(waiter, Waiter::Coroutine(_)))
+            .map(|(key, _, _)| key)
             .collect();
         let mut woken = self.woken.borrow_mut();
         for key in keys {
@@ -70,9 +70,14 @@ impl Worker {
             self.receive(message);
         }
         loop {
-            let offered = self.shared.steal().map(TaskRef::into_raw);
-            let Some(task) = offered.or_else(|| self.ready.borrow_mut().pop_front()) else {
-                break;
+            let offered = self.shared.steal().map(|task| Ready::Task(task.into_raw()));
+            let task = match offered.or_else(|| self.ready.borrow_mut().pop_front()) {
+                Some(Ready::Task(task)) => task,
+                Some(Ready::Seed(seed, _)) => {
+                    drop(seed);
+                    continue;
+                }
+                None => break,
             };
             // SAFETY: queued, so alive.
             if unsafe { task.as_ref() }.status.get() == Status::Unstarted {

@@ -1,0 +1,137 @@
+//! A coroutine that is yet to be made: what `io::park_until_readable` leaves with the driver, and
+//! its worker grows when the wait is over.
+//!
+//! A connection that is idle costs its state and these three words: a task (see `task`) is made
+//! only when there is something to do, from memory that is still warm.
+//!
+//! Invariants: `body` holds an `F` of the type that `vtable` was made for — in place if it fits
+//! into a word, else as the address of its box — until `grow` or the drop takes it out, once. `F`
+//! is `Send`, but its worker alone has the seed.
+
+use std::mem::{self, ManuallyDrop, MaybeUninit};
+use std::panic::Location;
+
+use super::task::{Affinity, Blueprint, TaskRef, contain};
+use crate::driver::Wake;
+use crate::stack::Class;
+
+pub(crate) struct Seed {
+    vtable: &'static VTable,
+    body: Word,
+    spawned_at: &'static Location<'static>,
+}
+
+type Word = MaybeUninit<*mut ()>;
+
+struct VTable {
+    affinity: Affinity,
+    grow: unsafe fn(Word, Grow) -> TaskRef,
+    drop: unsafe fn(Word),
+}
+
+/// What a seed's coroutine needs besides its body.
+struct Grow {
+    affinity: Affinity,
+    spawned_at: &'static Location<'static>,
+    class: &'static Class,
+}
+
+impl Seed {
+    /// `placed`: it counts as one of its worker's connections, from now on.
+    pub(super) fn new<F>(body: F, placed: bool, spawned_at: &'static Location<'static>) -> Seed
+    where
+        F: FnOnce(Wake) + Send + 'static,
+    {
+        let vtable = if placed {
+            &VTable {
+                affinity: Affinity::Placed,
+                grow: grow::<F>,
+                drop: drop_body::<F>,
+            }
+        } else {
+            &VTable {
+                affinity: Affinity::Local,
+                grow: grow::<F>,
+                drop: drop_body::<F>,
+            }
+        };
+        Seed {
+            vtable,
+            body: pack(body),
+            spawned_at,
+        }
+    }
+
+    /// Makes the coroutine, with nobody to join it.
+    pub(super) fn grow(self, class: &'static Class) -> TaskRef {
+        let seed = ManuallyDrop::new(self);
+        let rest = Grow {
+            affinity: seed.vtable.affinity,
+            spawned_at: seed.spawned_at,
+            class,
+        };
+        // SAFETY: the body is of the vtable's type and taken out here only.
+        unsafe { (seed.vtable.grow)(seed.body, rest) }
+    }
+
+    pub(crate) fn spawned_at(&self) -> &'static Location<'static> {
+        self.spawned_at
+    }
+}
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        // SAFETY: the body is of the vtable's type, and nobody has taken it out.
+        unsafe { (self.vtable.drop)(self.body) };
+    }
+}
+
+const fn fits<F>() -> bool {
+    size_of::<F>() <= size_of::<Word>() && align_of::<F>() <= align_of::<Word>()
+}
+
+fn pack<F>(body: F) -> Word {
+    let mut word = Word::uninit();
+    if fits::<F>() {
+        // SAFETY: it fits, and the word is ours.
+        unsafe { word.as_mut_ptr().cast::<F>().write(body) };
+    } else {
+        word.write(Box::into_raw(Box::new(body)).cast());
+    }
+    word
+}
+
+/// # Safety
+/// `word` comes from `pack::<F>` and is unpacked once.
+unsafe fn unpack<F>(word: Word) -> F {
+    if fits::<F>() {
+        // SAFETY: the caller's promise.
+        unsafe { word.as_ptr().cast::<F>().read() }
+    } else {
+        // SAFETY: the caller's promise: the address of a box.
+        *unsafe { Box::from_raw(word.assume_init().cast::<F>()) }
+    }
+}
+
+/// # Safety
+/// As for `unpack`.
+unsafe fn grow<F: FnOnce(Wake) + Send + 'static>(word: Word, rest: Grow) -> TaskRef {
+    let blueprint = Blueprint {
+        // SAFETY: the caller's promise.
+        body: unsafe { unpack::<F>(word) },
+        name: None,
+        spawned_at: rest.spawned_at,
+        affinity: rest.affinity,
+        class: rest.class,
+    };
+    // SAFETY: `Send` and `'static`, and it stays on this worker.
+    unsafe { TaskRef::new_detached(blueprint) }
+}
+
+/// # Safety
+/// As for `unpack`.
+unsafe fn drop_body<F>(word: Word) {
+    // SAFETY: the caller's promise.
+    let body = unsafe { unpack::<F>(word) };
+    contain(move || mem::drop(body));
+}
