@@ -438,14 +438,18 @@ impl Conn {
     /// # Panics
     ///
     /// If it is not [idle](Self::is_idle), that is, if [`Event::Idle`] was not the last event.
-    pub fn park(self: Box<Self>) -> (Parked, Buffers) {
+    pub fn park(mut self: Box<Self>) -> (Parked, Buffers) {
         assert!(self.is_idle(), "only an idle connection can be parked");
         let parked = Parked {
             peer: self.request.peer,
             served: self.served,
             blank_seen: self.blank_seen,
         };
-        (parked, self.into_buffers())
+        // An idle connection is as good as reset, but for what its last request has left.
+        self.request.head.target.clear();
+        self.request.head.fields.clear();
+        self.shrink();
+        (parked, Buffers(self))
     }
 
     /// Ends the connection and gives its memory back. A buffer that a large message has made
@@ -477,18 +481,26 @@ impl Conn {
             linger,
         } = self;
         request.reset();
-        if request.head.buf.len() > KEPT_BYTES_MAX {
-            request.head.buf.truncate(INPUT_BYTES);
-            request.head.buf.shrink_to_fit();
-        }
-        request.head.target.shrink_to(KEPT_BYTES_MAX);
         output.clear();
-        output.shrink_to(KEPT_BYTES_MAX);
         (*filled, *head_len, *body_max, *written, *served) = (0, 0, 0, 0, 0);
         (*scan, *framing, *state) = (Scan::default(), Framing::NONE, State::Head);
         (*chunked, *source) = (None, Source::None);
         *keep = true;
         (*blank_seen, *end_of_input, *draining, *linger) = (false, false, false, false);
+        self.shrink();
+    }
+
+    /// Gives back what large messages have taken.
+    fn shrink(&mut self) {
+        let head = &mut self.request.head;
+        if head.buf.len() > KEPT_BYTES_MAX {
+            head.buf.truncate(INPUT_BYTES);
+            head.buf.shrink_to_fit();
+        }
+        if head.target.capacity().max(self.output.capacity()) > KEPT_BYTES_MAX {
+            head.target.shrink_to(KEPT_BYTES_MAX);
+            self.output.shrink_to(KEPT_BYTES_MAX);
+        }
     }
 
     /// How many requests were answered.

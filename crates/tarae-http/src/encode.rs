@@ -103,7 +103,7 @@ pub(crate) fn head(
     length: Option<u64>,
     persistence: Persistence,
 ) {
-    if response.status == StatusCode::OK && response.fields.is_empty() {
+    if response.status == StatusCode::OK && response.fields().is_empty() {
         out.extend_from_slice(&common.ok);
     } else {
         any_status(out, response, common);
@@ -148,7 +148,7 @@ fn any_status(out: &mut Vec<u8>, response: &Response, common: &CommonHeaders) {
         out.extend_from_slice(b"\r\n");
     }
     let (mut own_server, mut own_date) = (false, false);
-    for (name, value) in &response.fields {
+    for (name, value) in response.fields() {
         own_server |= *name == header::SERVER;
         own_date |= *name == header::DATE;
         line(out, name.as_str().as_bytes(), value.as_bytes());

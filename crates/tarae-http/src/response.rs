@@ -30,10 +30,13 @@ pub struct Response {
     pub(crate) status: StatusCode,
     pub(crate) content_type: ContentType,
     /// Every field but `Content-Type`; empty, and so not allocated, for most answers.
-    pub(crate) fields: Vec<(HeaderName, HeaderValue)>,
+    fields: Option<Box<Fields>>,
     pub(crate) body: Body,
     pub(crate) close: bool,
 }
+
+#[derive(Debug, Default)]
+struct Fields(Vec<(HeaderName, HeaderValue)>);
 
 /// The usual content types have their whole header line ready in `encode`.
 #[derive(Debug)]
@@ -46,6 +49,10 @@ pub(crate) enum ContentType {
 }
 
 impl Response {
+    pub(crate) fn fields(&self) -> &[(HeaderName, HeaderValue)] {
+        self.fields.as_ref().map_or(&[], |fields| &fields.0)
+    }
+
     /// An answer with this status and no body.
     pub fn new(status: StatusCode) -> Self {
         Self::typed(ContentType::None, Body::empty()).with_status(status)
@@ -82,7 +89,7 @@ impl Response {
         Self {
             status: StatusCode::OK,
             content_type,
-            fields: Vec::new(),
+            fields: None,
             body,
             close: false,
         }
@@ -112,7 +119,8 @@ impl Response {
         if name == header::CONTENT_TYPE {
             self.content_type = ContentType::Other(value);
         } else if !is_framing(&name) {
-            self.fields.push((name, value));
+            let fields = self.fields.get_or_insert_default();
+            fields.0.push((name, value));
         }
         self
     }
@@ -152,7 +160,7 @@ impl Response {
         let first = content_type.map(|value| (&CONTENT_TYPE, value));
         first
             .into_iter()
-            .chain(self.fields.iter().map(|(name, value)| (name, value)))
+            .chain(self.fields().iter().map(|(name, value)| (name, value)))
     }
 }
 

@@ -69,7 +69,6 @@ fn resume<H: Handler>(mut connection: Box<Connection<H>>, wake: Wake) {
         local: &local,
         conn: mem::replace(parked, Parked::new(None)).resume(local.borrow()),
         head_deadline: None,
-        looked: false,
         last: wake == Wake::Cancelled,
     };
     let end = exchange.run();
@@ -111,8 +110,6 @@ struct Exchange<'a, H> {
     conn: Box<Conn>,
     /// Until when the head that has begun must be complete.
     head_deadline: Option<Instant>,
-    /// The socket has been read since the connection was resumed.
-    looked: bool,
     /// The runtime ends: what has arrived is answered, nothing more.
     last: bool,
 }
@@ -120,6 +117,11 @@ struct Exchange<'a, H> {
 impl<H: Handler> Exchange<'_, H> {
     /// Reads, calls, writes until there is nothing more to do now.
     fn run(&mut self) -> End {
+        match self.read_at_once() {
+            Ok(true) => {}
+            Ok(false) => return self.idle(),
+            Err(_) => return CLOSE,
+        }
         let mut common = self.local.common();
         loop {
             let context = Context {
@@ -128,12 +130,7 @@ impl<H: Handler> Exchange<'_, H> {
             };
             self.drain_if_last();
             let result = match self.conn.next(context) {
-                Event::Idle if self.looked => return self.idle(),
-                Event::Idle => match self.read_at_once() {
-                    Ok(true) => Ok(()),
-                    Ok(false) => return self.idle(),
-                    Err(error) => Err(error),
-                },
+                Event::Idle => return self.idle(),
                 Event::ReadHead => self.read_head(context),
                 Event::ReadBody => self.read(self.core.limits.body_timeout, context),
                 Event::Plan => {
@@ -145,7 +142,9 @@ impl<H: Handler> Exchange<'_, H> {
                 Event::Call => {
                     let response = call_contained(self.handler, self.conn.request());
                     // The handler may have taken its time.
-                    common = self.local.common();
+                    if self.local.refresh() {
+                        common = self.local.common();
+                    }
                     let context = Context {
                         limits: &self.core.limits,
                         common: &common,
@@ -169,9 +168,9 @@ impl<H: Handler> Exchange<'_, H> {
     }
 
     /// Has the connection end after what it is at, once the server stops. What has arrived before
-    /// that counts, so the socket is looked at first.
+    /// that counts: the socket has been looked at first.
     fn drain_if_last(&mut self) {
-        if self.looked && (self.last || self.core.is_stopping()) {
+        if self.last || self.core.is_stopping() {
             self.conn.drain();
         }
     }
@@ -190,7 +189,6 @@ impl<H: Handler> Exchange<'_, H> {
 
     /// Takes what has arrived, without waiting. False if nothing has.
     fn read_at_once(&mut self) -> io::Result<bool> {
-        self.looked = true;
         self.stream.set_nonblocking(true)?;
         let result = (&mut &*self.stream).read(self.conn.space());
         self.stream.set_nonblocking(false)?;

@@ -35,11 +35,12 @@ thread_local! {
 }
 
 impl Local {
-    /// This worker's part of `server`.
+    /// This worker's part of `server`, as of now.
     pub(super) fn of(server: &Arc<Core>) -> Rc<Local> {
         LOCALS.with_borrow_mut(|locals| {
             let is_ours = |local: &&Rc<Local>| local.server.as_ptr() == Arc::as_ptr(server);
             if let Some(local) = locals.iter().find(is_ours) {
+                local.refresh();
                 return Rc::clone(local);
             }
             locals.retain(|local| local.server.strong_count() > 0);
@@ -52,6 +53,7 @@ impl Local {
                 now: Cell::new(now),
                 idle_until: Cell::new(now.checked_add(server.limits.idle_timeout)),
             });
+            local.tick();
             locals.push(Rc::clone(&local));
             local
         })
@@ -70,9 +72,8 @@ impl Local {
         }
     }
 
-    /// The shared header fields with the present date. The clock is read once a second.
+    /// The shared header fields with the date as of the last `refresh`.
     pub(super) fn common(&self) -> Rc<CommonHeaders> {
-        self.refresh();
         Rc::clone(&self.common.borrow())
     }
 
@@ -82,11 +83,15 @@ impl Local {
         self.idle_until.get()
     }
 
-    fn refresh(&self) {
+    /// Looks at the time: whether it has gone on. The clock is read once a second.
+    #[inline]
+    pub(super) fn refresh(&self) -> bool {
         let now = Instant::coarse();
-        if now != self.now.get() || now >= self.next_tick.get() {
+        let later = now != self.now.get();
+        if later {
             self.now_is(now);
         }
+        later
     }
 
     #[cold]

@@ -60,6 +60,7 @@ pub(crate) struct Epoll<W> {
 }
 
 /// A registration as its worker sees it.
+#[repr(align(32))]
 struct Slot {
     generation: u32,
     fd: RawFd,

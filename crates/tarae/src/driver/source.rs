@@ -17,19 +17,21 @@ use std::time::Duration;
 use super::{Direction, Home};
 use crate::sys;
 
+/// What every operation looks at stands first and together.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Source {
-    /// Present until `into_fd`; closed after `drop` has deregistered it.
-    fd: Option<OwnedFd>,
     raw: RawFd,
     stream: bool,
-    /// Worker number and slot of the first registration; 0: none (workers count from 1).
-    first: AtomicU64,
-    registrations: Mutex<Registrations>,
     /// A duplicate was given away and its owner may have set the description to blocking mode.
     mode_shared: AtomicBool,
+    /// Worker number and slot of the first registration; 0: none (workers count from 1).
+    first: AtomicU64,
     /// Nanoseconds; 0: none.
     timeouts: [AtomicU64; 2],
+    /// Present until `into_fd`; closed after `drop` has deregistered it.
+    fd: Option<OwnedFd>,
+    registrations: Mutex<Registrations>,
 }
 
 #[derive(Debug, Default)]

@@ -25,6 +25,8 @@ pub(crate) struct Waits<W> {
     timers: Timers<WaitKey>,
 }
 
+/// One line of the cache: a server's idle connections are touched once for each request.
+#[repr(align(64))]
 struct Wait<W> {
     waiter: Option<W>,
     /// `NEVER` without one, and without a waiter.
@@ -32,11 +34,10 @@ struct Wait<W> {
     /// When `timer` expires, if there is one.
     expires: Tick,
     timer: TimerKey,
-    /// The slot of the list; `NONE` if it is in none.
-    slot: u32,
+    /// Twice the slot, and 1 more for its list of writers; `NONE` if it is in none.
+    list: u32,
     prev: u32,
     next: u32,
-    direction: Direction,
 }
 
 impl<W> Waits<W> {
@@ -51,7 +52,7 @@ impl<W> Waits<W> {
     /// Those in progress.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (WaitKey, u32, &W)> {
         let waits = self.waits.iter().enumerate();
-        waits.filter_map(|(key, wait)| Some((key as u32, wait.slot, wait.waiter.as_ref()?)))
+        waits.filter_map(|(key, wait)| Some((key as u32, wait.list / 2, wait.waiter.as_ref()?)))
     }
 
     /// Those of the list that begins at `head`.
@@ -63,13 +64,14 @@ impl<W> Waits<W> {
 
     /// The list that a wait stands in.
     pub(crate) fn list_of(&self, key: WaitKey) -> Option<(u32, Direction)> {
-        let wait = &self.waits[key as usize];
-        (wait.slot != NONE).then_some((wait.slot, wait.direction))
+        let list = self.waits[key as usize].list;
+        let direction = [Direction::Read, Direction::Write][list as usize % 2];
+        (list != NONE).then_some((list / 2, direction))
     }
 
     /// A wait for time alone.
     pub(crate) fn insert(&mut self, waiter: W, deadline: Tick) -> WaitKey {
-        let key = self.occupy(waiter, NONE, Direction::Read);
+        let key = self.occupy(waiter, NONE);
         self.set_deadline(key, Some(deadline));
         key
     }
@@ -82,7 +84,7 @@ impl<W> Waits<W> {
         waiter: W,
         deadline: Option<Tick>,
     ) -> WaitKey {
-        let key = self.occupy(waiter, place.slot, place.direction);
+        let key = self.occupy(waiter, place.slot * 2 + place.direction as u32);
         if let Some(next) = self.waits.get_mut(*head as usize) {
             next.prev = key;
         }
@@ -94,7 +96,16 @@ impl<W> Waits<W> {
 
     /// Ends the first wait of a list.
     pub(crate) fn pop(&mut self, head: &mut u32) -> Option<W> {
-        (*head != NONE).then(|| self.remove(*head, Some(head)))
+        let key = *head;
+        let wait = self.waits.get_mut(key as usize)?;
+        let waiter = wait.waiter.take();
+        wait.deadline = NEVER;
+        *head = std::mem::replace(&mut wait.next, self.free);
+        self.free = key;
+        if let Some(next) = self.waits.get_mut(*head as usize) {
+            next.prev = NONE;
+        }
+        waiter
     }
 
     /// Ends a wait; `head` is where its list begins, if it stands in one.
@@ -142,13 +153,13 @@ impl<W> Waits<W> {
         due
     }
 
-    fn occupy(&mut self, waiter: W, slot: u32, direction: Direction) -> WaitKey {
+    fn occupy(&mut self, waiter: W, list: u32) -> WaitKey {
         let key = self.free;
         if let Some(wait) = self.waits.get_mut(key as usize) {
             self.free = wait.next;
-            wait.waiter = Some(waiter);
-            (wait.slot, wait.direction) = (slot, direction);
-            (wait.prev, wait.next) = (NONE, NONE);
+            // Nobody was there, so that nothing is to be dropped.
+            std::mem::forget(wait.waiter.replace(waiter));
+            (wait.list, wait.prev, wait.next) = (list, NONE, NONE);
             return key;
         }
         self.waits.push(Wait {
@@ -156,10 +167,9 @@ impl<W> Waits<W> {
             deadline: NEVER,
             expires: NEVER,
             timer: NONE,
-            slot,
+            list,
             prev: NONE,
             next: NONE,
-            direction,
         });
         u32::try_from(self.waits.len() - 1).expect("fewer than 2^32 waits")
     }

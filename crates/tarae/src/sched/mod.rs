@@ -6,6 +6,7 @@
 //!
 //! * `worker`: one thread's loop, its queue, the switch in and out
 //! * `task`: a coroutine's memory and who may touch which part of it
+//! * `memory`: where tasks are allocated
 //! * `runtime`: starting, placing and ending workers
 //! * `shared`: the part of a worker that other threads touch
 //! * `inbox`, `park`, `join`, `ring`: the lock-free protocols, model-checked
@@ -19,6 +20,7 @@ mod inbox;
 pub(crate) mod io;
 mod join;
 mod lent;
+mod memory;
 mod park;
 mod ring;
 pub(crate) mod runtime;
@@ -51,6 +53,9 @@ pub(crate) enum Waiter {
     /// waiting (persistent); otherwise it has been called for the last time (one-shot).
     Callback(Box<dyn FnMut(Wake) -> bool>),
 }
+
+/// With it a wait of the driver takes one line of the cache.
+const _: () = assert!(size_of::<Option<Waiter>>() <= 32);
 
 /// What a coroutine waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

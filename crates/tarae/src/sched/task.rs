@@ -28,6 +28,7 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering,
 
 use super::inbox::Linked;
 use super::join::{JoinState, Joiner};
+use super::memory;
 use super::park::ParkState;
 use super::shared::Shared;
 use super::{Unparker, WaitReason};
@@ -208,57 +209,48 @@ impl TaskRef {
     where
         F: FnOnce(Wake) -> T,
     {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        thread_local! {
-            /// Numbers this thread may still give out: `(next, end)`.
-            static NUMBERS: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
-        }
-        const BATCH: u64 = 64;
-        let id = NUMBERS.with(|numbers| {
-            let (mut next, mut end) = numbers.get();
-            if next == end {
-                next = NEXT.fetch_add(BATCH, Ordering::Relaxed);
-                end = next + BATCH;
-            }
-            numbers.set((next + 1, end));
-            next
-        });
-        let task = Task {
-            node: Node::new(NodeKind::Task),
-            vtable: &VTable {
-                run: run::<F, T>,
-                fail: fail::<F, T>,
-                take_result: take_result::<F, T>,
-                drop_result: drop_result::<F, T>,
-                deallocate: deallocate::<F, T>,
-            },
-            refs: AtomicUsize::new(1),
-            park: ParkState::new(),
-            join,
-            owner: AtomicPtr::new(std::ptr::null_mut()),
-            unparked: AtomicBool::new(false),
-            cancelled: AtomicBool::new(false),
-            info: Info {
-                id,
-                name: blueprint.name,
-                spawned_at: blueprint.spawned_at,
-            },
-            affinity: blueprint.affinity,
-            class: blueprint.class,
-            status: Cell::new(Status::Unstarted),
-            wake: Cell::new(Wake::Ready),
-            reason: Cell::new(WaitReason::None),
-            wait: Cell::new(NONE),
-            cancellable: Cell::new(false),
-            accepted: Cell::new(false),
-            live: Cell::new(NONE),
-            switch: UnsafeCell::new(None),
-            switch_out: Cell::new(std::ptr::null()),
-        };
+        let pointer = memory::allocate::<TaskOf<F, T>>();
         let stage = UnsafeCell::new(Stage::Unstarted(blueprint.body));
-        let pointer = Box::into_raw(Box::new(TaskOf::<F, T> { task, stage }));
-        // SAFETY: `Task` is the first field of a `repr(C)` allocation that is not null.
-        TaskRef(unsafe { NonNull::new_unchecked(pointer.cast::<Task>()) })
+        // SAFETY: fresh memory of this type.
+        unsafe {
+            pointer.write(TaskOf {
+                task: Task {
+                    node: Node::new(NodeKind::Task),
+                    vtable: &VTable {
+                        run: run::<F, T>,
+                        fail: fail::<F, T>,
+                        take_result: take_result::<F, T>,
+                        drop_result: drop_result::<F, T>,
+                        deallocate: deallocate::<F, T>,
+                    },
+                    refs: AtomicUsize::new(1),
+                    park: ParkState::new(),
+                    join,
+                    owner: AtomicPtr::new(std::ptr::null_mut()),
+                    unparked: AtomicBool::new(false),
+                    cancelled: AtomicBool::new(false),
+                    info: Info {
+                        id: next_id(),
+                        name: blueprint.name,
+                        spawned_at: blueprint.spawned_at,
+                    },
+                    affinity: blueprint.affinity,
+                    class: blueprint.class,
+                    status: Cell::new(Status::Unstarted),
+                    wake: Cell::new(Wake::Ready),
+                    reason: Cell::new(WaitReason::None),
+                    wait: Cell::new(NONE),
+                    cancellable: Cell::new(false),
+                    accepted: Cell::new(false),
+                    live: Cell::new(NONE),
+                    switch: UnsafeCell::new(None),
+                    switch_out: Cell::new(std::ptr::null()),
+                },
+                stage,
+            });
+        }
+        // `Task` is the first field of a `repr(C)` allocation.
+        TaskRef(pointer.cast())
     }
 
     /// Turns the reference into its node, for an inbox or a ring.
@@ -343,6 +335,25 @@ impl TaskRef {
             unsafe { (self.vtable.drop_result)(self.0) };
         }
     }
+}
+
+/// A number that no other coroutine of the process has.
+fn next_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    thread_local! {
+        /// Numbers this thread may still give out: `(next, end)`.
+        static NUMBERS: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
+    }
+    const BATCH: u64 = 64;
+    NUMBERS.with(|numbers| {
+        let (mut next, mut end) = numbers.get();
+        if next == end {
+            next = NEXT.fetch_add(BATCH, Ordering::Relaxed);
+            end = next + BATCH;
+        }
+        numbers.set((next + 1, end));
+        next
+    })
 }
 
 impl std::ops::Deref for TaskRef {
@@ -436,8 +447,12 @@ unsafe fn drop_result<F, T>(task: NonNull<Task>) {
 }
 
 unsafe fn deallocate<F, T>(task: NonNull<Task>) {
-    // SAFETY: allocated as this type by `TaskRef::new`; no reference is left.
-    drop(unsafe { Box::from_raw(task.cast::<TaskOf<F, T>>().as_ptr()) });
+    let task = task.cast::<TaskOf<F, T>>();
+    // SAFETY: made as this type by `TaskRef::with_join`; no reference is left.
+    unsafe {
+        task.drop_in_place();
+        memory::free(task);
+    }
 }
 
 /// Runs foreign destructors so that their panic ends nothing else.

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 use std::time::Instant;
 
+use super::memory::Spare;
 use super::runtime::{Runtime, Switch};
 use super::seed::Seed;
 use super::shared::{Message, Shared};
@@ -60,6 +61,7 @@ pub(crate) struct Worker {
     woken: RefCell<Vec<Woken<Waiter>>>,
     live: RefCell<Slab<TaskRef>>,
     stacks: RefCell<Cache>,
+    spare: Spare,
     current: Cell<Option<NonNull<Task>>>,
     budget: Cell<u32>,
     stopping: Cell<bool>,
@@ -122,6 +124,7 @@ impl Worker {
             woken: RefCell::new(Vec::with_capacity(256)),
             live: RefCell::new(Slab::new()),
             stacks: RefCell::new(Cache::new(runtime.class)),
+            spare: Spare::default(),
             current: Cell::new(None),
             budget: Cell::new(BUDGET),
             stopping: Cell::new(false),
@@ -173,6 +176,10 @@ impl Worker {
 
     pub(crate) fn shared(&self) -> &'static Shared {
         self.shared
+    }
+
+    pub(super) fn spare(&self) -> &Spare {
+        &self.spare
     }
 
     /// All workers of its runtime, itself included.
@@ -680,11 +687,12 @@ impl Worker {
             let mut foreign = Vec::new();
             for woken in batch.drain(..) {
                 match woken.waiter {
-                    Waiter::Coroutine(_) | Waiter::Spawn(_) => self.deliver(woken),
-                    Waiter::Waker(_) | Waiter::Callback(_) => foreign.push(woken),
+                    Waiter::Coroutine(task) => self.wake_parked(task, woken.wake),
+                    Waiter::Spawn(seed) => self.sow(seed, woken.wake),
+                    _ => foreign.push(woken),
                 }
             }
-            foreign.into_iter().for_each(|woken| self.deliver(woken));
+            foreign.into_iter().for_each(|woken| self.call(woken));
             // A callback may have dropped sources others wait for.
             batch.append(&mut self.woken.borrow_mut());
         }
@@ -701,10 +709,10 @@ impl Worker {
         self.make_ready(task, wake);
     }
 
-    fn deliver(&self, woken: Woken<Waiter>) {
+    /// Calls what is not this crate's.
+    fn call(&self, woken: Woken<Waiter>) {
         match woken.waiter {
-            Waiter::Coroutine(task) => self.wake_parked(task, woken.wake),
-            Waiter::Spawn(seed) => self.sow(seed, woken.wake),
+            Waiter::Coroutine(_) | Waiter::Spawn(_) => unreachable!("woken by `handle_woken`"),
             Waiter::Waker(waker) => contain(move || waker.wake()),
             Waiter::Callback(mut callback) => contain(move || {
                 let stays = callback(woken.wake);
