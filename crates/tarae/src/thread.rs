@@ -294,6 +294,10 @@ pub fn current() -> Thread {
 /// Whether the running coroutine has been cancelled: every wait that can be cancelled returns at
 /// once from now on. For loops around calls that have no error to give, such as [`sleep`].
 ///
+/// Also true while a panic unwinds the coroutine: what a destructor waits for then is refused in
+/// the same way, since the panic would be taken for that of others meanwhile
+/// ([`std::thread::panicking`] knows threads only). Waits that cannot be cancelled are made.
+///
 /// In a job that was [offloaded](mod@crate::offload): whether the coroutine that waits for it has
 /// been cancelled. False on a plain thread.
 ///

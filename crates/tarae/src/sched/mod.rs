@@ -12,6 +12,7 @@
 //! * `seed`: a coroutine that is yet to be made, when something is readable
 //! * `handle`: `JoinHandle`
 //! * `lent`: what a thread whose stacks are lent to jobs must not give up
+//! * `overdue`: what is said when the end cannot come
 //! * `io`: operations of sockets: try, wait, try again
 
 pub(crate) mod handle;
@@ -19,6 +20,7 @@ mod inbox;
 pub(crate) mod io;
 mod join;
 mod lent;
+mod overdue;
 mod park;
 mod ring;
 pub(crate) mod runtime;
