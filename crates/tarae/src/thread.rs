@@ -42,6 +42,24 @@ pub type Result<T> = std::result::Result<T, JoinError>;
 /// })
 /// .unwrap();
 /// ```
+///
+/// Until it starts it may go to another thread, and its result may come from one, so neither what
+/// it captures nor the result may be bound to a thread:
+///
+/// ```compile_fail,E0277
+/// let here = std::rc::Rc::new(1);
+/// tarae::spawn(move || *here);
+/// ```
+/// ```compile_fail,E0277
+/// tarae::spawn(|| std::rc::Rc::new(1));
+/// ```
+///
+/// Nor may it borrow from the one who spawns it, who may end first:
+///
+/// ```compile_fail,E0373
+/// let local = 1;
+/// tarae::spawn(|| local + 1);
+/// ```
 #[track_caller]
 pub fn spawn<F, T>(f: F) -> JoinHandle<T>
 where
@@ -75,6 +93,13 @@ where
 ///     assert_eq!(count.get(), 7);
 /// })
 /// .unwrap();
+/// ```
+///
+/// The handle of a result that is bound to its thread is bound to it too:
+///
+/// ```compile_fail,E0277
+/// let handle = tarae::spawn_local(|| std::rc::Rc::new(1));
+/// std::thread::spawn(move || handle.join());
 /// ```
 #[track_caller]
 pub fn spawn_local<F, T>(f: F) -> JoinHandle<T>

@@ -172,10 +172,7 @@ impl Builder {
         });
         let stragglers = runtime.await_workers();
         if stragglers.is_empty() {
-            threads.into_iter().for_each(|thread| {
-                // A worker's loop contains every panic but its own, which has been printed.
-                let _ = thread.join();
-            });
+            join_all(threads);
         }
         // Callbacks and states that were put aside too late are dropped with it.
         contain(move || drop(worker));
@@ -216,32 +213,39 @@ fn finish<T>(result: Result<T, JoinError>, stragglers: Vec<String>) -> Result<T,
     }
 }
 
-/// Starts the threads of workers 1 and up, and waits until each has its driver.
+/// Starts the threads of workers 1 and up, and waits until each has its driver. If one cannot be
+/// had, none is left.
 fn start_threads(runtime: &Arc<Runtime>) -> io::Result<Vec<std::thread::JoinHandle<()>>> {
     let (started, starts) = mpsc::channel();
-    let start = |(index, shared): (usize, &&'static Shared)| {
-        let (shared, runtime, started) = (*shared, Arc::clone(runtime), started.clone());
-        std::thread::Builder::new()
+    let mut threads = Vec::with_capacity(runtime.workers.len());
+    let mut outcome = Ok(());
+    for (index, &shared) in runtime.workers.iter().enumerate().skip(1) {
+        let (runtime, started) = (Arc::clone(runtime), started.clone());
+        let thread = std::thread::Builder::new()
             .name(format!("tarae-worker-{index}"))
-            .spawn(move || run_worker(shared, runtime, started))
-    };
-    let threads: io::Result<Vec<_>> = runtime
-        .workers
-        .iter()
-        .enumerate()
-        .skip(1)
-        .map(start)
-        .collect();
-    drop(started);
-    let outcome = threads.and_then(|threads| {
-        starts.iter().collect::<io::Result<()>>()?;
-        Ok(threads)
-    });
-    if outcome.is_err() {
-        // Those that did start end by themselves.
-        runtime.stop();
+            .spawn(move || run_worker(shared, runtime, started));
+        match thread {
+            Ok(thread) => threads.push(thread),
+            Err(error) => {
+                outcome = Err(error);
+                break;
+            }
+        }
     }
-    outcome
+    drop(started);
+    if let Err(error) = outcome.and_then(|()| starts.iter().collect::<io::Result<()>>()) {
+        runtime.stop();
+        join_all(threads);
+        return Err(error);
+    }
+    Ok(threads)
+}
+
+fn join_all(threads: Vec<std::thread::JoinHandle<()>>) {
+    for thread in threads {
+        // A worker's loop contains every panic but its own, which has been printed.
+        let _ = thread.join();
+    }
 }
 
 fn run_worker(

@@ -421,16 +421,16 @@ impl Worker {
     /// Runs coroutines until `done`.
     pub(super) fn run_until(&self, done: impl Fn() -> bool) {
         loop {
-            self.round();
-            if done() {
+            if self.round(&done) {
                 return;
             }
             self.look_at_driver(None);
         }
     }
 
-    /// Takes the mail and runs at most `BATCH` coroutines.
-    fn round(&self) {
+    /// Takes the mail and runs at most `BATCH` coroutines. True as soon as `done` is: whoever comes
+    /// next might hold the worker for ever, and the end must have begun by then.
+    fn round(&self, done: impl Fn() -> bool) -> bool {
         self.take_mail();
         for _ in 0..BATCH {
             match self.next() {
@@ -438,7 +438,11 @@ impl Worker {
                 Some(Ready::Seed(seed, wake)) => self.run_seed(seed, wake),
                 None => break,
             }
+            if done() {
+                return true;
+            }
         }
+        done()
     }
 
     fn take_mail(&self) {

@@ -23,7 +23,7 @@ impl Worker {
         live.iter().for_each(|task| self.cancel(task));
         drop(live);
         loop {
-            self.round();
+            self.round(|| false);
             // After the round: what it has put aside is to be woken too.
             self.cancel_waits();
             if self.is_idle() || Instant::now() >= deadline {
