@@ -1,7 +1,7 @@
 //! The house rules as code: `cargo xtask tidy`, a step of `ci`, and a test of this package.
 //!
-//! Reads the tree and hands texts to the rules in `text`, `sound` and `deps`, which are pure. Must never
-//! change a file.
+//! Reads the tree and hands texts to the rules in `text`, `sound` and `deps`, which are pure. Must
+//! never change a file.
 
 mod deps;
 mod lexer;

@@ -1,7 +1,7 @@
 //! Says on stderr that the first worker is held by a coroutine, so that `run` cannot come back.
 //!
-//! Called by `runtime` at the end. A coroutine that never yields cannot be left behind on the thread
-//! that called `run`; all that can be done is to say so. That takes a thread of its own, which is
+//! Called by `runtime` at the end. A coroutine that never yields cannot be left behind on the
+//! thread that called `run`; all that can be done is to say so. That takes a thread of its own,
 //! there only while coroutines of that worker have not ended. It must never touch the worker.
 
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};

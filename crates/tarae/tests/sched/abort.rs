@@ -1,5 +1,5 @@
-//! Where panics abort: the program of the folder `abort`, built with `panic = "abort"`, since a test
-//! itself never is.
+//! Where panics abort: the program of the folder `abort`, built with `panic = "abort"`, since a
+//! test itself never is.
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! Coroutines that do not end with their runtime: what loops, on which worker, who is told, and what
-//! becomes of what they leave behind. `shutdown` has the loops around single waits.
+//! Coroutines that do not end with their runtime: what loops, on which worker, who is told, and
+//! what becomes of what they leave behind. `shutdown` has the loops around single waits.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::UdpSocket as StdUdpSocket;
