@@ -34,12 +34,15 @@ fn unwind_through(f: impl FnMut() + Send + 'static) -> i32 {
     *handle.join().unwrap_err().into_panic().downcast().unwrap()
 }
 
+/// A wait's name, and the wait: true if it was refused.
+type Refused = (&'static str, fn() -> bool);
+
 /// While a panic unwinds a coroutine, every wait that can be cancelled is refused at once: nobody
 /// else runs in between, so nobody takes the panic for their own.
 #[test]
 fn waits_are_refused_while_a_panic_unwinds() {
     let _guard = guard("waiting while unwinding");
-    let waits: [(&str, fn() -> bool); 8] = [
+    let waits: [Refused; 8] = [
         ("asking", tarae::thread::is_cancelled),
         ("sleep", || {
             tarae::time::sleep(HOUR);

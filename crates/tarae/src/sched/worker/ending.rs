@@ -56,8 +56,10 @@ impl Worker {
                 task.complete();
             }
         }
-        // Their frames have not returned: neither the stacks nor the tasks may ever be freed.
-        std::mem::forget(left);
+        if left.len() > 0 {
+            // Their frames have not returned: neither the stacks nor the tasks may ever be freed.
+            std::mem::forget(left);
+        }
         stragglers
     }
 
