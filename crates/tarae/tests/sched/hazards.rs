@@ -350,7 +350,7 @@ fn a_loan_that_nobody_knows_of_is_not_waited_for() {
                                 stays.store(2, SeqCst);
                             });
                             loop {
-                                tarae::thread::park();
+                                tarae::time::sleep(HOUR);
                             }
                         });
                     });
@@ -410,7 +410,7 @@ fn a_leaked_frame_stays_as_it_is() {
                         answer.send(lent.iter().all(|&byte| byte == 0x5A)).unwrap();
                     });
                     loop {
-                        tarae::thread::park();
+                        tarae::time::sleep(HOUR);
                     }
                 });
             });
