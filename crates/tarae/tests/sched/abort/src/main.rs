@@ -19,7 +19,9 @@ fn main() {
             }
         }
         Some("panics") => {
-            tarae::run(|| tarae::spawn(|| panic!("the soup is cold")).join()).unwrap().unwrap();
+            tarae::run(|| tarae::spawn(|| panic!("the soup is cold")).join())
+                .unwrap()
+                .unwrap();
         }
         _ => panic!("works or panics?"),
     }
