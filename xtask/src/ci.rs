@@ -49,7 +49,12 @@ fn seconds(time: Duration) -> String {
 
 fn fmt() -> Done {
     shell::run(&mut cargo(&["fmt", "--all", "--check"]))?;
-    for manifest in ["bench/Cargo.toml", "examples/hello/Cargo.toml"] {
+    let others = [
+        "bench/Cargo.toml",
+        "examples/hello/Cargo.toml",
+        "crates/tarae/tests/sched/abort/Cargo.toml",
+    ];
+    for manifest in others {
         shell::run(&mut cargo(&[
             "fmt",
             "--all",

@@ -1,10 +1,11 @@
 //! The house rules as code: `cargo xtask tidy`, a step of `ci`, and a test of this package.
 //!
-//! Reads the tree and hands texts to the rules in `text` and `deps`, which are pure. Must never
-//! change a file.
+//! Reads the tree and hands texts to the rules in `text`, `sound` and `deps`, which are pure. Must
+//! never change a file.
 
 mod deps;
 mod lexer;
+mod sound;
 mod text;
 
 use crate::shell::{Done, read, root};
@@ -31,6 +32,10 @@ const TEXT_ENDINGS: &[&str] = &[
 pub(crate) fn run() -> Done {
     let mut faults = Vec::new();
     let root = root();
+    let soundness = read(&root.join("docs/soundness.md"))?;
+    faults.extend(sound::named_tests(&soundness, |name| {
+        read(&root.join(name)).ok()
+    }));
     for path in files(&root)? {
         let name = path
             .strip_prefix(&root)
@@ -38,7 +43,9 @@ pub(crate) fn run() -> Done {
             .to_string_lossy()
             .into_owned();
         if name.ends_with(".rs") {
-            faults.extend(text::check_source(&name, &read(&path)?));
+            let text = read(&path)?;
+            faults.extend(text::check_source(&name, &text));
+            faults.extend(sound::inventoried(&soundness, &name, &text));
         } else if TEXT_ENDINGS.iter().any(|ending| name.ends_with(ending)) {
             faults.extend(text::check_words(&name, &read(&path)?));
         }

@@ -65,7 +65,21 @@ pub enum Resumed<Y, R> {
     Finished(R),
 }
 
-/// The handle by which a [`Coroutine`] pauses itself.
+/// The handle by which a [`Coroutine`] pauses itself. Another thread must not have it:
+///
+/// ```compile_fail,E0277
+/// fn share<T: Sync>(_: &T) {}
+/// tarae::Coroutine::<(), ()>::new(|yielder| share(yielder));
+/// ```
+///
+/// Nor may it get out of the coroutine:
+///
+/// ```compile_fail,E0521
+/// std::thread_local! {
+///     static KEPT: std::cell::Cell<Option<&'static tarae::Yielder<()>>> = Default::default();
+/// }
+/// tarae::Coroutine::<(), ()>::new(|yielder| KEPT.set(Some(yielder)));
+/// ```
 #[repr(transparent)]
 pub struct Yielder<Y> {
     inner: corosensei::Yielder<(), Y>,

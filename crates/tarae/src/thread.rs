@@ -42,6 +42,24 @@ pub type Result<T> = std::result::Result<T, JoinError>;
 /// })
 /// .unwrap();
 /// ```
+///
+/// Until it starts it may go to another thread, and its result may come from one, so neither what
+/// it captures nor the result may be bound to a thread:
+///
+/// ```compile_fail,E0277
+/// let here = std::rc::Rc::new(1);
+/// tarae::spawn(move || *here);
+/// ```
+/// ```compile_fail,E0277
+/// tarae::spawn(|| std::rc::Rc::new(1));
+/// ```
+///
+/// Nor may it borrow from the one who spawns it, who may end first:
+///
+/// ```compile_fail,E0373
+/// let local = 1;
+/// tarae::spawn(|| local + 1);
+/// ```
 #[track_caller]
 pub fn spawn<F, T>(f: F) -> JoinHandle<T>
 where
@@ -75,6 +93,13 @@ where
 ///     assert_eq!(count.get(), 7);
 /// })
 /// .unwrap();
+/// ```
+///
+/// The handle of a result that is bound to its thread is bound to it too:
+///
+/// ```compile_fail,E0277
+/// let handle = tarae::spawn_local(|| std::rc::Rc::new(1));
+/// std::thread::spawn(move || handle.join());
 /// ```
 #[track_caller]
 pub fn spawn_local<F, T>(f: F) -> JoinHandle<T>
@@ -293,6 +318,10 @@ pub fn current() -> Thread {
 
 /// Whether the running coroutine has been cancelled: every wait that can be cancelled returns at
 /// once from now on. For loops around calls that have no error to give, such as [`sleep`].
+///
+/// Also true while a panic unwinds the coroutine: what a destructor waits for then is refused in
+/// the same way, since the panic would be taken for that of others meanwhile
+/// ([`std::thread::panicking`] knows threads only). Waits that cannot be cancelled are made.
 ///
 /// In a job that was [offloaded](mod@crate::offload): whether the coroutine that waits for it has
 /// been cancelled. False on a plain thread.

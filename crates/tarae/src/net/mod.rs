@@ -84,6 +84,16 @@ impl<T: AsSocket + ?Sized> AsSocket for std::sync::Arc<T> {
 ///
 /// The deadline is kept in milliseconds; [`Instant::coarse`] is good enough to reckon it from.
 ///
+/// The state and what the function captures wait where the worker keeps them, not on a stack, so
+/// they own what they need and are bound to no thread:
+///
+/// ```compile_fail,E0277
+/// let listener = tarae::net::TcpListener::bind("127.0.0.1:0").unwrap();
+/// let (stream, _) = listener.accept().unwrap();
+/// let here = std::rc::Rc::new(1);
+/// tarae::net::park_until_readable(stream, None, move |_, _| drop(here));
+/// ```
+///
 /// # Examples
 ///
 /// ```

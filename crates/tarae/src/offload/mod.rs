@@ -144,6 +144,13 @@ impl Pool {
 ///
 /// # Examples
 ///
+/// The closure, what it borrows and its result change threads:
+///
+/// ```compile_fail,E0277
+/// let here = std::cell::Cell::new(1);
+/// tarae::offload(|| here.set(2)).unwrap();
+/// ```
+///
 /// A program waits for another without holding up its worker:
 ///
 /// ```

@@ -56,7 +56,8 @@ impl<T> JoinHandle<T> {
     /// # Errors
     ///
     /// [`JoinError::is_panic`] when the coroutine panicked, [`JoinError::is_cancelled`] when it
-    /// was cancelled before it ran, or when the wait itself was cancelled.
+    /// was cancelled before it ran, or when the wait itself was cancelled,
+    /// [`JoinError::is_leaked`] when its runtime has ended without it.
     ///
     /// # Panics
     ///
@@ -89,6 +90,7 @@ impl<T> JoinHandle<T> {
                 Failure::Panic(payload) => Kind::Panic(Mutex::new(payload)),
                 Failure::Cancelled => Kind::NeverRan,
                 Failure::NoStack(error) => Kind::NoStack(error.to_string()),
+                Failure::Leaked => Kind::Leaked,
             },
         })
     }
@@ -119,7 +121,7 @@ impl<T> JoinHandle<T> {
         super::worker::cancel(&self.task);
     }
 
-    /// Whether the coroutine has ended; `join` does not wait then.
+    /// Whether the coroutine has ended, or has been leaked; `join` does not wait then.
     pub fn is_finished(&self) -> bool {
         self.task.join.is_done()
     }
@@ -155,6 +157,7 @@ enum Kind {
     NeverRan,
     NoStack(String),
     WaitCancelled,
+    Leaked,
 }
 
 impl JoinError {
@@ -166,6 +169,28 @@ impl JoinError {
     /// The coroutine was cancelled before it ran, or this wait was cancelled.
     pub fn is_cancelled(&self) -> bool {
         matches!(self.kind, Kind::NeverRan | Kind::WaitCancelled)
+    }
+
+    /// The coroutine ignored its cancellation for the whole grace period at the end of its runtime:
+    /// its stack was leaked, and it never runs again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let mut stubborn = None;
+    /// let ended = tarae::Builder::new().grace(Duration::ZERO).run(|| {
+    ///     stubborn = Some(tarae::spawn_local(|| loop {
+    ///         tarae::time::sleep(Duration::from_secs(60));
+    ///     }));
+    ///     tarae::yield_now();
+    /// });
+    /// assert_eq!(ended.unwrap_err().stragglers().len(), 1);
+    /// assert!(stubborn.unwrap().join().unwrap_err().is_leaked());
+    /// ```
+    pub fn is_leaked(&self) -> bool {
+        matches!(self.kind, Kind::Leaked)
     }
 
     /// The payload of the panic, for [`std::panic::resume_unwind`].
@@ -197,6 +222,9 @@ impl fmt::Display for JoinError {
             Kind::NeverRan => f.write_str("the coroutine was cancelled before it ran"),
             Kind::NoStack(error) => write!(f, "the coroutine did not run: {error}"),
             Kind::WaitCancelled => f.write_str("the wait for the coroutine was cancelled"),
+            Kind::Leaked => f.write_str(
+                "the coroutine ignored its cancellation for the whole grace period and was leaked",
+            ),
         }
     }
 }

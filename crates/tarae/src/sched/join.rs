@@ -90,7 +90,7 @@ impl<W> JoinState<W> {
         self.exchange(RUNNING, DETACHED)
     }
 
-    /// The end: the result is in place.
+    /// The end, or that there will be none: the result is in place.
     ///
     /// # Safety
     /// Called once.

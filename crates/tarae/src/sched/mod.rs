@@ -13,6 +13,7 @@
 //! * `seed`: a coroutine that is yet to be made, when something is readable
 //! * `handle`: `JoinHandle`
 //! * `lent`: what a thread whose stacks are lent to jobs must not give up
+//! * `overdue`: what is said when the end cannot come
 //! * `io`: operations of sockets: try, wait, try again
 
 pub(crate) mod handle;
@@ -21,6 +22,7 @@ pub(crate) mod io;
 mod join;
 mod lent;
 mod memory;
+mod overdue;
 mod park;
 mod ring;
 pub(crate) mod runtime;

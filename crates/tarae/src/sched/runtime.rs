@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 
 use super::handle::{JoinError, JoinHandle};
 use super::lent;
+use super::overdue::Lookout;
 use super::shared::Shared;
-use super::task::{Affinity, Blueprint, TaskRef};
+use super::task::{Affinity, Blueprint, TaskRef, contain};
 use super::worker::Worker;
 use crate::driver::Wake;
 use crate::stack::{self, Class};
@@ -44,6 +45,9 @@ pub(crate) struct Runtime {
     ended: Mutex<Vec<(u32, Vec<String>)>>,
     one_ended: Condvar,
 }
+
+/// How long beyond the grace a worker may take to notice: the machine may be busy.
+const LATE: Duration = Duration::from_secs(5);
 
 /// The runtimes that run now, for spawning from plain threads: the latest one serves.
 static RUNNING: Mutex<Vec<Weak<Runtime>>> = Mutex::new(Vec::new());
@@ -132,7 +136,13 @@ impl Builder {
         };
         let runtime = Arc::new(self.build().map_err(start)?);
         let worker = Worker::new(runtime.workers[0], Arc::clone(&runtime)).map_err(start)?;
-        let threads = start_threads(&runtime).map_err(start)?;
+        let threads = match start_threads(&runtime) {
+            Ok(threads) => threads,
+            Err(error) => {
+                worker.shared().end_use();
+                return Err(start(error));
+            }
+        };
         locked(&RUNNING).push(Arc::downgrade(&runtime));
 
         let blueprint = Blueprint {
@@ -151,7 +161,10 @@ impl Builder {
             let deadline = runtime.deadline();
             locked(&RUNNING).retain(|other| !std::ptr::eq(other.as_ptr(), &*runtime));
             runtime.stop();
+            let watched = !worker.is_idle();
+            let lookout = watched.then(|| Lookout::until(deadline + LATE, worker.shared()));
             let stragglers = worker.wind_down(deadline);
+            drop(lookout);
             if !stragglers.is_empty() {
                 lent::keep_thread_locals(worker.shared());
             }
@@ -159,22 +172,18 @@ impl Builder {
         });
         let stragglers = runtime.await_workers();
         if stragglers.is_empty() {
-            threads.into_iter().for_each(|thread| {
-                // A worker's loop contains every panic but its own, which has been printed.
-                let _ = thread.join();
-            });
+            join_all(threads);
         }
-        drop(worker);
+        // Callbacks and states that were put aside too late are dropped with it.
+        contain(move || drop(worker));
         finish(handle.join(), stragglers)
     }
 
     fn build(self) -> io::Result<Runtime> {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let count = self.workers.unwrap_or_else(cores);
-        Ok(Runtime {
-            workers: (0..count)
-                .map(|_| Shared::obtain())
-                .collect::<io::Result<_>>()?,
+        let mut runtime = Runtime {
+            workers: Vec::with_capacity(count),
             class: Class::of(self.stack_size.unwrap_or(stack::DEFAULT_BYTES)),
             on_switch: self.on_switch,
             sleepers: AtomicUsize::new(0),
@@ -183,7 +192,11 @@ impl Builder {
             deadline: OnceLock::new(),
             ended: Mutex::default(),
             one_ended: Condvar::new(),
-        })
+        };
+        for _ in 0..count {
+            runtime.workers.push(Shared::obtain()?);
+        }
+        Ok(runtime)
     }
 }
 
@@ -200,32 +213,39 @@ fn finish<T>(result: Result<T, JoinError>, stragglers: Vec<String>) -> Result<T,
     }
 }
 
-/// Starts the threads of workers 1 and up, and waits until each has its driver.
+/// Starts the threads of workers 1 and up, and waits until each has its driver. If one cannot be
+/// had, none is left.
 fn start_threads(runtime: &Arc<Runtime>) -> io::Result<Vec<std::thread::JoinHandle<()>>> {
     let (started, starts) = mpsc::channel();
-    let start = |(index, shared): (usize, &&'static Shared)| {
-        let (shared, runtime, started) = (*shared, Arc::clone(runtime), started.clone());
-        std::thread::Builder::new()
+    let mut threads = Vec::with_capacity(runtime.workers.len());
+    let mut outcome = Ok(());
+    for (index, &shared) in runtime.workers.iter().enumerate().skip(1) {
+        let (runtime, started) = (Arc::clone(runtime), started.clone());
+        let thread = std::thread::Builder::new()
             .name(format!("tarae-worker-{index}"))
-            .spawn(move || run_worker(shared, runtime, started))
-    };
-    let threads: io::Result<Vec<_>> = runtime
-        .workers
-        .iter()
-        .enumerate()
-        .skip(1)
-        .map(start)
-        .collect();
-    drop(started);
-    let outcome = threads.and_then(|threads| {
-        starts.iter().collect::<io::Result<()>>()?;
-        Ok(threads)
-    });
-    if outcome.is_err() {
-        // Those that did start end by themselves.
-        runtime.stop();
+            .spawn(move || run_worker(shared, runtime, started));
+        match thread {
+            Ok(thread) => threads.push(thread),
+            Err(error) => {
+                outcome = Err(error);
+                break;
+            }
+        }
     }
-    outcome
+    drop(started);
+    if let Err(error) = outcome.and_then(|()| starts.iter().collect::<io::Result<()>>()) {
+        runtime.stop();
+        join_all(threads);
+        return Err(error);
+    }
+    Ok(threads)
+}
+
+fn join_all(threads: Vec<std::thread::JoinHandle<()>>) {
+    for thread in threads {
+        // A worker's loop contains every panic but its own, which has been printed.
+        let _ = thread.join();
+    }
 }
 
 fn run_worker(
@@ -248,7 +268,7 @@ fn run_worker(
     });
     let leaked = !stragglers.is_empty();
     runtime.report(&worker, stragglers);
-    drop(worker);
+    contain(move || drop(worker));
     drop(runtime);
     if leaked {
         // Thread-local destructors could pull the ground from under the leaked frames.
@@ -280,14 +300,17 @@ impl Runtime {
     }
 
     fn report(&self, worker: &Worker, stragglers: Vec<String>) {
+        if stragglers.is_empty() {
+            worker.shared().end_use();
+        }
         locked(&self.ended).push((worker.number(), stragglers));
         self.one_ended.notify_all();
     }
 
-    /// Waits until every worker has ended, or for a while beyond the deadline: on a busy machine
-    /// they notice it late. Gives all that would not end.
+    /// Waits until every worker has ended, or for a while beyond the deadline. Gives all that would
+    /// not end.
     fn await_workers(&self) -> Vec<String> {
-        let deadline = self.deadline() + Duration::from_secs(5);
+        let deadline = self.deadline() + LATE;
         let mut ended = locked(&self.ended);
         while ended.len() < self.workers.len() {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -303,7 +326,7 @@ impl Runtime {
             .collect();
         for (index, shared) in self.workers.iter().enumerate() {
             if !ended.iter().any(|(number, _)| *number == shared.number()) {
-                stragglers.push(format!("worker {index}: a coroutine that never yields"));
+                stragglers.push(format!("worker {index}, held by {}", shared.holder()));
             }
         }
         stragglers
@@ -323,11 +346,8 @@ impl Runtime {
 
 impl Drop for Runtime {
     fn drop(&mut self) {
-        let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
         for shared in &self.workers {
-            let clean =
-                |(number, left): &(u32, Vec<String>)| *number == shared.number() && left.is_empty();
-            if ended.iter().any(clean) {
+            if !shared.is_in_use() {
                 shared.recycle();
             }
         }
@@ -429,7 +449,7 @@ where
 ///
 /// One of: it was called inside a runtime or a bare coroutine; a worker could not be started; or
 /// `main` returned but coroutines ignored their cancellation for the whole grace period
-/// ([`RunError::stragglers`]).
+/// ([`RunError::stragglers`]); what `main` gave is dropped then.
 pub struct RunError {
     kind: Kind,
 }
@@ -446,8 +466,11 @@ impl RunError {
         matches!(self.kind, Kind::Nested)
     }
 
-    /// The coroutines that would not end, as text; their stacks were leaked. Empty for the other
-    /// errors.
+    /// The coroutines that would not end, as text: id, name, spawn site and what they wait for.
+    /// Their stacks were leaked, and so was what they own; whoever joins one of them is told
+    /// ([`JoinError::is_leaked`](crate::thread::JoinError::is_leaked)). A worker beyond the first
+    /// that did not come back to its loop is named with the coroutine that holds it, which goes on
+    /// running. Empty for the other errors.
     pub fn stragglers(&self) -> &[String] {
         match &self.kind {
             Kind::Stragglers(names) => names,
@@ -492,7 +515,12 @@ impl From<RunError> for io::Error {
 /// spawns. Returns when `main` has returned and the rest has ended.
 ///
 /// What still runs then is cancelled: its waits end with an error (or early, where there is no
-/// error to give) and it has five seconds to return. Use [`Builder`] to change that.
+/// error to give) and it has five seconds to return. Use [`Builder`] to change that. Coroutines
+/// that do not use the chance are named in the error, and left: nothing is unwound by force.
+///
+/// A coroutine that computes without ever waiting or yielding cannot be left where it runs on the
+/// calling thread: `run` waits for it, and says on stderr which one it is, five seconds after the
+/// grace is over. Compute on [another thread](mod@crate::offload).
 ///
 /// # Errors
 ///

@@ -9,13 +9,14 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::panic::Location;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::inbox::{Closed, Inbox, Nodes};
 use super::ring::Ring;
-use super::task::{Node, NodeKind, TaskRef};
+use super::task::{Info, Node, NodeKind, TaskRef};
 use super::worker::Worker;
 use crate::driver::Home;
 use crate::sys;
@@ -33,6 +34,12 @@ pub(crate) struct Shared {
     incoming: AtomicUsize,
     /// Placed coroutines it has, idle connections included; written by its worker only.
     placed: AtomicUsize,
+    /// The coroutine that runs on it: its id (0: none) and spawn site; written by its worker only.
+    /// For reports alone: nobody knows whether it still runs.
+    running: AtomicU64,
+    running_from: AtomicPtr<Location<'static>>,
+    /// A worker was made on it, and has not ended without leaking anything.
+    in_use: AtomicBool,
     /// Offloaded jobs that borrow from its coroutines, and so perhaps from its thread.
     lent: AtomicUsize,
 }
@@ -69,6 +76,9 @@ impl Shared {
                 number: AtomicU32::new(0),
                 incoming: AtomicUsize::new(0),
                 placed: AtomicUsize::new(0),
+                running: AtomicU64::new(0),
+                running_from: AtomicPtr::new(std::ptr::null_mut()),
+                in_use: AtomicBool::new(false),
                 lent: AtomicUsize::new(0),
             })),
         };
@@ -78,8 +88,50 @@ impl Shared {
         Ok(shared)
     }
 
-    /// Gives it back; its worker has ended and its inbox is closed.
+    /// A coroutine begins to run; its worker only.
+    pub(super) fn note_running(&self, info: &Info) {
+        let site = std::ptr::from_ref(info.spawned_at).cast_mut();
+        self.running_from.store(site, Ordering::Relaxed);
+        self.running.store(info.id, Ordering::Release);
+    }
+
+    /// It has stopped; its worker only.
+    pub(super) fn note_stopped(&self) {
+        self.running.store(0, Ordering::Relaxed);
+    }
+
+    /// Who keeps the worker from coming back to its loop, for a person to read.
+    pub(super) fn holder(&self) -> String {
+        let id = self.running.load(Ordering::Acquire);
+        // SAFETY: null, or a location, which lives for ever and is never written.
+        let site = unsafe { self.running_from.load(Ordering::Relaxed).as_ref() };
+        match site {
+            Some(site) if id != 0 => {
+                format!("coroutine {id}, spawned at {site}, which does not yield")
+            }
+            _ => "a callback or a destructor that does not return".into(),
+        }
+    }
+
+    /// A worker has been made on it.
+    pub(super) fn begin_use(&self) {
+        self.in_use.store(true, Ordering::Relaxed);
+    }
+
+    /// Its worker has ended and left nothing behind.
+    pub(super) fn end_use(&self) {
+        self.in_use.store(false, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_in_use(&self) -> bool {
+        self.in_use.load(Ordering::Relaxed)
+    }
+
+    /// Gives it back, not in use.
     pub(super) fn recycle(&'static self) {
+        // Closed and empty, unless no worker was ever made on it: then the notice of the end may
+        // be there. No coroutine is spawned before all workers have been made.
+        self.close().for_each(drop);
         self.incoming.store(0, Ordering::Relaxed);
         self.placed.store(0, Ordering::Relaxed);
         IDLE.lock()

@@ -15,7 +15,8 @@
 //! the closure until the start; then only the coroutine itself touches it until the worker calls
 //! `join.complete`; then the joiner or, if detached, the worker. So a closure or a result that is
 //! not `Send` never leaves its thread. A started coroutine is never dropped before its frames have
-//! returned: its worker keeps a reference, and forgets that one rather than drop it.
+//! returned: its worker keeps a reference, and forgets that one rather than drop it. Of one that
+//! has been leaked so, the stage is its worker's again, since it never runs any more.
 
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
@@ -152,6 +153,8 @@ pub(crate) enum Failure {
     Cancelled,
     /// It never ran: there was no stack for it.
     NoStack(io::Error),
+    /// It would not end and never runs again.
+    Leaked,
 }
 
 struct VTable {
@@ -294,10 +297,11 @@ impl TaskRef {
         unsafe { (task.as_ref().vtable.run)(task) }
     }
 
-    /// Drops the closure of a task that never started and leaves the failure as its result.
+    /// Leaves the failure as the result of a task that never started, whose closure it drops, or
+    /// that never runs again.
     ///
     /// # Safety
-    /// Unstarted, on the owner's thread.
+    /// Unstarted, or suspended for good; on the owner's thread.
     pub(super) unsafe fn fail(&self, failure: Failure) {
         // SAFETY: the caller's promise.
         unsafe { (self.vtable.fail)(self.0, failure) };
@@ -423,7 +427,8 @@ unsafe fn run<F: FnOnce(Wake) -> T, T>(task: NonNull<Task>) {
 }
 
 unsafe fn fail<F, T>(task: NonNull<Task>, failure: Failure) {
-    // SAFETY: unstarted and on the owner's thread: nobody else touches the stage.
+    // SAFETY: on the owner's thread, and the coroutine itself does not run, so nobody else touches
+    // the stage.
     let closure = unsafe { mem::replace(&mut *stage::<F, T>(task), Stage::Finished(Err(failure))) };
     contain(move || drop(closure));
 }

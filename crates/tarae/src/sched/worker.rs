@@ -38,6 +38,7 @@ const BUDGET: u32 = 128;
 const LOOT: usize = 32;
 
 mod ending;
+mod unwinding;
 
 thread_local! {
     static CURRENT: Cell<*const Worker> = const { Cell::new(std::ptr::null()) };
@@ -66,6 +67,8 @@ pub(crate) struct Worker {
     budget: Cell<u32>,
     stopping: Cell<bool>,
     turns: Cell<u32>,
+    /// Coroutines that were suspended while this thread was panicking (see `unwinding`).
+    panicking: Cell<u32>,
 }
 
 /// Wakes a parked coroutine from wherever this is called.
@@ -115,6 +118,7 @@ impl Worker {
             .workers
             .iter()
             .position(|other| std::ptr::eq(*other, shared));
+        shared.begin_use();
         Ok(Worker {
             shared,
             number,
@@ -129,6 +133,7 @@ impl Worker {
             budget: Cell::new(BUDGET),
             stopping: Cell::new(false),
             turns: Cell::new(0),
+            panicking: Cell::new(0),
             runtime,
         })
     }
@@ -145,12 +150,10 @@ impl Worker {
     /// coroutine: those are caught) is a fault of this crate after which nothing can be unwound
     /// safely: suspended frames may borrow from the caller.
     pub(super) fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
-        struct Leave {
-            panicking_before: bool,
-        }
-        impl Drop for Leave {
+        struct Leave<'a>(&'a Worker);
+        impl Drop for Leave<'_> {
             fn drop(&mut self) {
-                if std::thread::panicking() && !self.panicking_before {
+                if self.0.is_unwinding() {
                     eprintln!("tarae: a worker's loop panicked");
                     std::process::abort();
                 }
@@ -160,9 +163,9 @@ impl Worker {
         }
         overflow::watch_thread();
         CURRENT.set(self);
-        let _leave = Leave {
-            panicking_before: std::thread::panicking(),
-        };
+        // One that is panicking already counts as one that is suspended while it does.
+        self.panicking.set(std::thread::panicking().into());
+        let _leave = Leave(self);
         f()
     }
 
@@ -219,6 +222,7 @@ impl Worker {
         task.status.set(status);
         task.reason.set(reason);
         task.cancellable.set(cancel == Cancel::Yes);
+        let _panicking = self.note_panic();
         // SAFETY: set when the coroutine started; lives on its stack.
         unsafe { (*task.switch_out.get()).suspend(()) };
         task.reason.set(WaitReason::None);
@@ -236,7 +240,7 @@ impl Worker {
             self.spend_budget();
             return Wake::Ready;
         }
-        if cancel == Cancel::Yes && task.cancelled.load(Ordering::Relaxed) {
+        if cancel == Cancel::Yes && self.is_cancelled() {
             task.park.end();
             return self.refuse_to_wait();
         }
@@ -255,7 +259,7 @@ impl Worker {
         deadline: Option<Instant>,
     ) -> io::Result<Wake> {
         let task = self.task();
-        if task.cancelled.load(Ordering::Relaxed) {
+        if self.is_cancelled() {
             return Ok(self.refuse_to_wait());
         }
         let mut driver = self.driver.borrow_mut();
@@ -275,7 +279,7 @@ impl Worker {
 
     pub(super) fn sleep_until(&self, deadline: Instant) -> Wake {
         let task = self.task();
-        if task.cancelled.load(Ordering::Relaxed) {
+        if self.is_cancelled() {
             return self.refuse_to_wait();
         }
         let waiter = Waiter::Coroutine(NonNull::from(task));
@@ -292,6 +296,9 @@ impl Worker {
     }
 
     pub(super) fn yield_now(&self) {
+        if self.stays_while_unwinding() {
+            return;
+        }
         let task = NonNull::from(self.task());
         self.ready.borrow_mut().push_back(Ready::Task(task));
         self.suspend(Status::Ready, WaitReason::None, Cancel::No);
@@ -321,9 +328,10 @@ impl Worker {
             .is_some_and(|task| unsafe { task.as_ref() }.accepted.take())
     }
 
-    /// Whether the running coroutine has been cancelled.
+    /// Whether the running coroutine is refused what can be cancelled: it has been, or it unwinds.
     pub(crate) fn is_cancelled(&self) -> bool {
-        self.in_coroutine() && self.task().cancelled.load(Ordering::Relaxed)
+        self.in_coroutine()
+            && (self.task().cancelled.load(Ordering::Relaxed) || self.is_unwinding())
     }
 
     /// Whether the running coroutine counts as one of this worker's connections.
@@ -420,16 +428,16 @@ impl Worker {
     /// Runs coroutines until `done`.
     pub(super) fn run_until(&self, done: impl Fn() -> bool) {
         loop {
-            self.round();
-            if done() {
+            if self.round(&done) {
                 return;
             }
             self.look_at_driver(None);
         }
     }
 
-    /// Takes the mail and runs at most `BATCH` coroutines.
-    fn round(&self) {
+    /// Takes the mail and runs at most `BATCH` coroutines. True as soon as `done` is: whoever comes
+    /// next might hold the worker for ever, and the end must have begun by then.
+    fn round(&self, done: impl Fn() -> bool) -> bool {
         self.take_mail();
         for _ in 0..BATCH {
             match self.next() {
@@ -437,7 +445,11 @@ impl Worker {
                 Some(Ready::Seed(seed, wake)) => self.run_seed(seed, wake),
                 None => break,
             }
+            if done() {
+                return true;
+            }
         }
+        done()
     }
 
     fn take_mail(&self) {
@@ -527,9 +539,11 @@ impl Worker {
         self.budget.set(BUDGET);
         self.call_hook(Switch::In, task);
         self.current.set(Some(task));
+        self.shared.note_running(&header.info);
         // SAFETY: started, suspended and on its own thread: nobody else touches the switch.
         let switch = unsafe { (*header.switch.get()).as_mut() }.expect("a started coroutine");
         let ended = switch.resume(()).as_return().is_some();
+        self.shared.note_stopped();
         self.current.set(None);
         self.call_hook(Switch::Out, task);
         if ended {

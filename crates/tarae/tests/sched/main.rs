@@ -4,14 +4,17 @@
 //! Every outcome is decided by causes, counts and order. Time only bounds hanging: a test that
 //! makes no progress is named and ends the process (see `support::guard`).
 
+mod abort;
 mod bare;
 mod fairness;
+mod hazards;
 mod hooks;
 mod locks;
 mod pinning;
 mod shutdown;
 mod spawning;
 mod stacks;
+mod stragglers;
 mod stress;
 mod support;
 mod waiting;

@@ -13,7 +13,13 @@ fn threads() -> usize {
 fn main() {
     assert_eq!(threads(), 1);
     let served = tarae::Builder::new().workers(1).run(serve).unwrap();
-    assert_eq!((served, threads()), (100, 1));
+    assert_eq!(served, 100);
+    // The end was looked after by another, which may stand in the list for a moment longer.
+    let counted = (0..10_000).map(|_| {
+        std::thread::sleep(Duration::from_millis(1));
+        threads()
+    });
+    assert!(counted.into_iter().any(|count| count == 1));
     // The counter-check: a second worker is a second thread, gone with its runtime.
     assert_eq!(tarae::Builder::new().workers(2).run(threads).unwrap(), 2);
     // So is a pool's first one, made for its first job.

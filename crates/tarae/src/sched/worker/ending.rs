@@ -23,23 +23,43 @@ impl Worker {
         live.iter().for_each(|task| self.cancel(task));
         drop(live);
         loop {
-            self.round();
+            self.round(|| false);
             // After the round: what it has put aside is to be woken too.
             self.cancel_waits();
-            let idle = self.live.borrow().len() == 0
-                && self.ready.borrow().is_empty()
-                && self.woken.borrow().is_empty()
-                && self.driver.borrow().waits().next().is_none();
-            if idle || Instant::now() >= deadline {
+            if self.is_idle() || Instant::now() >= deadline {
                 break;
             }
             self.look_at_driver(Some(deadline));
         }
         self.empty_queues();
-        let mut live = self.live.borrow_mut();
-        let stragglers = live.iter().map(|(_, task)| describe(task)).collect();
-        // Their frames have not returned: neither the stacks nor the tasks may ever be freed.
-        std::mem::forget(std::mem::replace(&mut *live, Slab::new()));
+        self.leak()
+    }
+
+    /// Whether nothing is left that could run.
+    pub(in crate::sched) fn is_idle(&self) -> bool {
+        self.live.borrow().len() == 0
+            && self.ready.borrow().is_empty()
+            && self.woken.borrow().is_empty()
+            && self.driver.borrow().waits().next().is_none()
+    }
+
+    /// Leaks what is left, tells whoever joins it, and gives its description.
+    fn leak(&self) -> Vec<String> {
+        let left = self.live.replace(Slab::new());
+        // All of them before anybody is woken: a joiner's unpark changes what it waits for.
+        let stragglers = left.iter().map(|(_, task)| describe(task)).collect();
+        for (_, task) in left.iter() {
+            // SAFETY: suspended on this thread, whose loop is over; its frames, if they use the
+            // result's place at all, never run again. It has not completed: it is live.
+            unsafe {
+                task.fail(Failure::Leaked);
+                task.complete();
+            }
+        }
+        if left.len() > 0 {
+            // Their frames have not returned: neither the stacks nor the tasks may ever be freed.
+            std::mem::forget(left);
+        }
         stragglers
     }
 
