@@ -166,7 +166,11 @@ fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// Setting the bit in which the cases differ makes two bytes only of each of these letters.
 #[inline]
 fn is_named_host(name: &[u8]) -> bool {
-    matches!(name, &[h, o, s, t] if [h | 0x20, o | 0x20, s | 0x20, t | 0x20] == *b"host")
+    let is_host = |name: [u8; 4]| {
+        let lower = u32::from_ne_bytes(name) | u32::from_ne_bytes([0x20; 4]);
+        lower == u32::from_ne_bytes(*b"host")
+    };
+    name.try_into().is_ok_and(is_host)
 }
 
 /// Digits only: no sign, no space. A number beyond `u64` is as good as `u64::MAX`: longer than
