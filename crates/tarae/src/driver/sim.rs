@@ -52,6 +52,13 @@ impl World {
         self.net.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The network, with everything arrived that is due.
+    fn arrived(&self) -> MutexGuard<'_, Net> {
+        let mut net = self.net();
+        net.deliver();
+        net
+    }
+
     pub(crate) fn now(&self) -> Instant {
         self.base + self.elapsed()
     }
@@ -138,24 +145,24 @@ impl Socket {
     }
 
     pub(crate) fn accept(&self) -> io::Result<(Socket, SocketAddr)> {
-        let (id, peer) = self.world.net().accept(self.id)?;
+        let (id, peer) = self.world.arrived().accept(self.id)?;
         Ok((Socket::new(&self.world, id), peer))
     }
 
     pub(crate) fn recv(&self, buffers: &mut [&mut [u8]], keep: bool) -> io::Result<usize> {
-        self.world.net().recv(self.id, buffers, keep)
+        self.world.arrived().recv(self.id, buffers, keep)
     }
 
     pub(crate) fn send(&self, data: &[&[u8]]) -> io::Result<usize> {
-        self.world.net().send(self.id, data)
+        self.world.arrived().send(self.id, data)
     }
 
     pub(crate) fn connect_outcome(&self) -> io::Result<()> {
-        self.world.net().outcome(self.id)
+        self.world.arrived().outcome(self.id)
     }
 
     pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.world.net().shutdown(self.id, how)
+        self.world.arrived().shutdown(self.id, how)
     }
 
     pub(crate) fn local(&self) -> io::Result<SocketAddr> {
@@ -163,11 +170,11 @@ impl Socket {
     }
 
     pub(crate) fn peer(&self) -> io::Result<SocketAddr> {
-        self.world.net().peer(self.id)
+        self.world.arrived().peer(self.id)
     }
 
     pub(crate) fn take_error(&self) -> Option<io::Error> {
-        self.world.net().take_error(self.id)
+        self.world.arrived().take_error(self.id)
     }
 
     pub(crate) fn option(&self, name: libc::c_int) -> u32 {
@@ -181,7 +188,7 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        self.world.net().close(self.id);
+        self.world.arrived().close(self.id);
     }
 }
 
@@ -321,7 +328,7 @@ impl<W> Driver for Sim<W> {
         deadline: Option<Instant>,
     ) -> Result<WaitKey, W> {
         let (closed, ready) = {
-            let net = self.world.net();
+            let net = self.world.arrived();
             let ready = net.is_ready(place.slot, place.direction);
             (net.is_closed(place.slot), ready)
         };
@@ -348,8 +355,7 @@ impl<W> Driver for Sim<W> {
     /// Does not wait, whatever the bound: `sched::simulation` moves the clock when nobody can run.
     fn wait(&mut self, _bound: Option<Instant>, woken: &mut Vec<Woken<W>>) -> io::Result<()> {
         let (now, mut news) = {
-            let mut net = self.world.net();
-            net.deliver();
+            let mut net = self.world.arrived();
             (net.now, net.take_news(self.index))
         };
         news.extend(self.ready.drain(..).map(|place| place.slot));
