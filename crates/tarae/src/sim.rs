@@ -7,7 +7,7 @@
 //! hundred seeds see what a test on the real network sees once a month.
 //!
 //! ```
-//! use std::io::{ErrorKind, Read, Result, Write};
+//! use std::io::{Read, Result, Write};
 //! use std::time::Duration;
 //! use tarae::net::{TcpListener, TcpStream};
 //!
@@ -25,9 +25,9 @@
 //!     loop {
 //!         match ask(number) {
 //!             Ok(answer) => return answer,
-//!             Err(error) => eprintln!("{error}, once more"),
+//!             // Refused, reset, or closed before the answer came: once more.
+//!             Err(_) => tarae::time::sleep(Duration::from_secs(1)),
 //!         }
-//!         tarae::time::sleep(Duration::from_secs(1));
 //!     }
 //! }
 //!
@@ -109,7 +109,7 @@ use crate::sched::simulation::{self, Stuck};
 ///
 /// # Panics
 ///
-/// With the panic of `main`; the seed is printed to stderr.
+/// With the panic of `main`; the seed and the end of the trace are printed to stderr.
 ///
 /// # Examples
 ///
@@ -271,23 +271,30 @@ impl Builder {
         let world = Arc::new(World::new(seed, self.faults, self.workers));
         let builder = crate::Builder::new().grace(self.grace);
         let outcome = simulation::run(&world, builder, self.workers, Location::caller(), main);
-        let error = |stuck| Error { seed, stuck };
-        match outcome.map_err(error)? {
-            Ok(value) => Ok(Report {
-                value,
-                elapsed: world.elapsed(),
-                trace: Trace(world.take_trace()),
-            }),
-            Err(failure) if failure.is_panic() => {
-                eprintln!("tarae: the simulated run of seed {seed} has panicked; {REPEAT}");
+        let trace = Trace(world.take_trace());
+        let stuck = match outcome {
+            Ok(Ok(value)) => {
+                return Ok(Report {
+                    value,
+                    elapsed: world.elapsed(),
+                    trace,
+                });
+            }
+            Ok(Err(failure)) if failure.is_panic() => {
+                let last = trace.last_lines();
+                eprintln!("tarae: the simulated run of seed {seed} has panicked; {REPEAT}\n{last}");
                 std::panic::resume_unwind(failure.into_panic())
             }
-            Err(failure) => Err(error(Stuck::Start(io::Error::other(failure)))),
-        }
+            Ok(Err(failure)) => Stuck::Start(io::Error::other(failure)),
+            Err(stuck) => stuck,
+        };
+        Err(Error { seed, stuck, trace })
     }
 }
 
 const REPEAT: &str = "run the same program with the same seed and options to repeat it";
+/// Lines of the trace that are printed after a panic.
+const LAST_LINES: usize = 10;
 
 fn checked(probability: f64) -> f64 {
     assert!(
@@ -340,6 +347,22 @@ impl Trace {
     }
 }
 
+impl Trace {
+    fn last_lines(&self) -> String {
+        let skipped = self.0.lines().count().saturating_sub(LAST_LINES);
+        let lines = self
+            .0
+            .lines()
+            .skip(skipped)
+            .map(|line| format!("  {line}\n"));
+        format!(
+            "the last of {} lines of its trace:\n{}",
+            skipped + LAST_LINES,
+            lines.collect::<String>()
+        )
+    }
+}
+
 impl fmt::Display for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -361,12 +384,18 @@ impl fmt::Debug for Trace {
 pub struct Error {
     seed: u64,
     stuck: Stuck,
+    trace: Trace,
 }
 
 impl Error {
     /// The seed of the run.
     pub fn seed(&self) -> u64 {
         self.seed
+    }
+
+    /// What happened, to the end.
+    pub fn trace(&self) -> &Trace {
+        &self.trace
     }
 
     /// Nothing could happen any more while `main` waited: everybody waits for each other, or for

@@ -33,13 +33,18 @@ fn thousands_of_timers_over_days_each_end_at_their_millisecond_and_in_order() {
                     })
                 })
                 .collect();
-            sleepers.into_iter().for_each(|sleeper| sleeper.join().unwrap());
+            sleepers
+                .into_iter()
+                .for_each(|sleeper| sleeper.join().unwrap());
             let ended = ended.lock().unwrap();
             assert!(ended.is_sorted(), "seed {seed}");
             *ended.last().unwrap()
         });
         let report = report.unwrap();
-        assert_eq!(report.elapsed, report.value, "the clock stops at the last of them");
+        assert_eq!(
+            report.elapsed, report.value,
+            "the clock stops at the last of them"
+        );
         assert!(report.elapsed > DAY, "seed {seed}");
     });
 }
@@ -104,11 +109,18 @@ fn every_wait_with_a_bound_ends_exactly_there() {
             ];
             let start = Instant::now();
             client.set_read_timeout(Some(DAY)).unwrap();
-            assert_eq!(client.read(&mut [0]).unwrap_err().kind(), ErrorKind::TimedOut);
+            assert_eq!(
+                client.read(&mut [0]).unwrap_err().kind(),
+                ErrorKind::TimedOut
+            );
             waits.push(start.elapsed().as_millis());
             waits
         });
         // A deadline is never early: a part of a millisecond counts as a whole one.
-        assert_eq!(waits.unwrap().value, [30_000, 1, 2, DAY.as_millis()], "seed {seed}");
+        assert_eq!(
+            waits.unwrap().value,
+            [30_000, 1, 2, DAY.as_millis()],
+            "seed {seed}"
+        );
     });
 }

@@ -85,7 +85,10 @@ fn nobody_there_and_addresses_taken() {
         drop(listener);
         t.add("connect", TcpStream::connect(address).map(drop));
         let long = Duration::from_secs(60);
-        t.add("connect", TcpStream::connect_timeout(&address, long).map(drop));
+        t.add(
+            "connect",
+            TcpStream::connect_timeout(&address, long).map(drop),
+        );
         t.add("bind", TcpListener::bind(address).map(drop));
     });
 }
@@ -142,7 +145,12 @@ fn writing_to_whom_has_closed_resets() {
         t.add("read", client.read(&mut [0]));
         t.add("write", client.write(b"x"));
         t.add("write", client.write(b"x"));
-        t.add("error", client.take_error().map(|error| error.map(|error| error.kind())));
+        t.add(
+            "error",
+            client
+                .take_error()
+                .map(|error| error.map(|error| error.kind())),
+        );
         t.add("read", client.read(&mut [0]));
     });
 }
@@ -153,8 +161,18 @@ fn a_reset_is_told_once_and_by_any_call() {
         t.add("write", client.write(b"unread"));
         drop(server.read(&mut [0]));
         drop(server);
-        t.add("error", client.take_error().map(|error| error.map(|error| error.kind())));
-        t.add("error", client.take_error().map(|error| error.map(|error| error.kind())));
+        t.add(
+            "error",
+            client
+                .take_error()
+                .map(|error| error.map(|error| error.kind())),
+        );
+        t.add(
+            "error",
+            client
+                .take_error()
+                .map(|error| error.map(|error| error.kind())),
+        );
         t.add("read", client.read(&mut [0]));
     });
     same(|t, _, mut client, server| {

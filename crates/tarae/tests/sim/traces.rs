@@ -72,7 +72,9 @@ fn the_same_seed_gives_the_same_trace_twice_and_another_seed_another_one() {
 
 #[test]
 fn a_trace_tells_of_everything() {
-    let all: String = (0..20).map(|seed| program(seed).trace.to_string()).collect();
+    let all: String = (0..20)
+        .map(|seed| program(seed).trace.to_string())
+        .collect();
     for wanted in [
         "spawns coroutine 1 at ",
         "(client 3) at crates/tarae/tests/sim/traces.rs:",
