@@ -404,7 +404,8 @@ impl Error {
         matches!(self.stuck, Stuck::Deadlock(_))
     }
 
-    /// Coroutines ran a million turns without any time passing: they yield and never wait.
+    /// The workers had fifty thousand turns, of up to 64 coroutines each, without any time passing:
+    /// somebody yields and never waits.
     pub fn is_livelock(&self) -> bool {
         matches!(self.stuck, Stuck::Livelock(_))
     }

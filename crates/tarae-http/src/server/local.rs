@@ -6,9 +6,9 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
-use tarae::time::Instant;
+use tarae::time::{Instant, system_time};
 
 use super::Core;
 use crate::CommonHeaders;

@@ -20,9 +20,9 @@ use crate::driver::Wake;
 use crate::driver::sim::World;
 
 /// Turns at one point in time after which the run is taken for one that never waits.
-const TURNS_MAX: u32 = 1_000_000;
+const TURNS_MAX: u32 = 50_000;
 /// The same at the end, when what is left has been asked to stop: it could do all this in no time.
-const LAST_TURNS_MAX: u32 = 100_000;
+const LAST_TURNS_MAX: u32 = 20_000;
 
 /// Why a run did not end by the return of `main`.
 #[derive(Debug)]

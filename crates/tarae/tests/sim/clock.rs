@@ -102,7 +102,7 @@ fn every_wait_with_a_bound_ends_exactly_there() {
                 timed(&|| assert!(receiver.recv_timeout(Duration::from_millis(1)).is_err())),
                 timed(&|| {
                     let timeout = Some(Duration::from_micros(1_500));
-                    (&client).set_read_timeout(timeout).unwrap();
+                    client.set_read_timeout(timeout).unwrap();
                     let error = (&client).read(&mut [0]).unwrap_err();
                     assert_eq!(error.kind(), ErrorKind::TimedOut);
                 }),

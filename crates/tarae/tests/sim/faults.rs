@@ -78,7 +78,7 @@ fn reads_and_writes_are_cut_when_asked_and_only_then() {
 
 #[test]
 fn however_it_is_cut_and_delayed_nothing_is_lost_doubled_or_swapped() {
-    seeds(50, |seed| {
+    seeds(10, |seed| {
         let simulation = Builder::new(seed).partial(0.9);
         let report = simulation.run(|| {
             let (mut client, mut server) = connected();
