@@ -53,13 +53,13 @@
 //!
 //! # What a run is
 //!
-//! * **One thread.** All workers ([`Builder::workers`], two unless set) run on the thread that calls
-//!   `run`, one coroutine after the other. Queues, inboxes, stealing and parking are those of the
-//!   real runtime; whose turn it is is drawn from the seed.
+//! * **One thread.** All workers ([`Builder::workers`], two unless set) run on the thread that
+//!   calls `run`, one coroutine after the other. Queues, inboxes, stealing, parking and timers are
+//!   those of the real runtime; whose turn it is is drawn from the seed.
 //! * **Virtual time.** [`time::Instant::now`](crate::time::Instant::now), sleeps, time-outs and
-//!   intervals, all in whole milliseconds. The clock stands while anybody can run, then jumps to the
-//!   next thing that happens. [`time::system_time`](crate::time::system_time) is the time of day,
-//!   from the year 2000 on.
+//!   intervals, all in whole milliseconds. The clock stands while anybody can run, then jumps to
+//!   the next thing that happens. [`time::system_time`](crate::time::system_time) is the time of
+//!   day, from the year 2000 on.
 //! * **A network.** [`TcpListener`](crate::net::TcpListener) and
 //!   [`TcpStream`](crate::net::TcpStream) meet in memory; any IP address can be bound and connected
 //!   to, `localhost` is the only name. Bytes arrive in order, after a delay; up to 64 KiB may be on
@@ -69,8 +69,8 @@
 //! * **An end.** When `main` has returned the rest is cancelled, as by `tarae::run`; the grace
 //!   period is virtual too. When nothing can happen any more, the run ends with an error that names
 //!   every coroutine and what it waits for.
-//! * **A trace.** Each spawn, switch, wait and wake-up and each event of the network, with its time:
-//!   [`Report::trace`]. The same seed gives the same trace, in the same build.
+//! * **A trace.** Each spawn, switch, wait and wake-up and each event of the network, with its
+//!   time: [`Report::trace`]. The same seed gives the same trace, in the same build.
 //!
 //! # What is not simulated
 //!

@@ -21,7 +21,12 @@
 //! * A step borrows its buffer only for the call in a backend that executes it at once, as epoll
 //!   does. A completion backend keeps it until the step is `Done` *even when cancelled*, so `step`
 //!   is `unsafe`: the caller keeps the buffer alive and unmoved until `Done`.
-//! * Handles are per worker. Nothing here is shared but the notification descriptor.
+//! * Handles are per worker. Nothing here is shared but the notification descriptor, and the world
+//!   of a simulated run.
+//!
+//! Backends: `epoll`, and `sim` for simulated runs, where `wait` only looks and `notify` is not
+//! needed; `Backend` is whichever a worker has. A simulated socket is a `Source` without a
+//! descriptor; an `Operation` says what it does to one.
 //!
 //! # Edge-triggered readiness
 //!
