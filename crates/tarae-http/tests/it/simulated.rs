@@ -184,6 +184,7 @@ fn a_run_of_the_server_can_be_repeated() {
         let run = || crowd(Builder::new(seed).resets(0.01));
         let (one, other) = (run(), run());
         assert_eq!(one.trace.as_str(), other.trace.as_str(), "seed {seed}");
+        assert_eq!(idle_at_the_end(seed), idle_at_the_end(seed), "seed {seed}");
     }
 }
 
@@ -321,29 +322,52 @@ fn stopping_drains() {
 
 #[test]
 fn idle_connections_end_with_the_server_at_once() {
+    (0..50).for_each(|seed| drop(idle_at_the_end(seed)));
+}
+
+fn idle_at_the_end(seed: u64) -> Report<()> {
+    let report = Builder::new(seed).run(|| {
+        let server = start(echo);
+        let (address, closed) = (server.local_addr(), Arc::new(AtomicUsize::new(0)));
+        for _ in 0..CLIENTS {
+            let closed = Arc::clone(&closed);
+            tarae::spawn(move || {
+                let mut stream = TcpStream::connect(address).expect("it listens");
+                assert_eq!(stream.read(&mut [0]).expect("an orderly end"), 0);
+                closed.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+        sleep(Duration::from_secs(30));
+        let begin = Instant::now();
+        server.stop();
+        assert_eq!(
+            begin.elapsed(),
+            Duration::ZERO,
+            "nobody had to be waited for"
+        );
+        sleep(Duration::from_secs(1));
+        assert_eq!(closed.load(Ordering::Relaxed), CLIENTS);
+    });
+    report.unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn what_has_arrived_before_the_end_is_answered() {
     for seed in 0..50 {
-        let report = Builder::new(seed).run(|| {
+        let quiet = Builder::new(seed).no_faults();
+        let report = quiet.run(|| {
             let server = start(echo);
-            let (address, closed) = (server.local_addr(), Arc::new(AtomicUsize::new(0)));
-            for _ in 0..CLIENTS {
-                let closed = Arc::clone(&closed);
-                tarae::spawn(move || {
-                    let mut stream = TcpStream::connect(address).expect("it listens");
-                    assert_eq!(stream.read(&mut [0]).expect("an orderly end"), 0);
-                    closed.fetch_add(1, Ordering::Relaxed);
-                });
-            }
+            let mut stream = TcpStream::connect(server.local_addr()).expect("it listens");
             sleep(Duration::from_secs(30));
-            let begin = Instant::now();
+            let request = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nlast";
+            stream.write_all(request).expect("sent");
             server.stop();
-            assert_eq!(
-                begin.elapsed(),
-                Duration::ZERO,
-                "nobody had to be waited for"
-            );
-            sleep(Duration::from_secs(1));
-            assert_eq!(closed.load(Ordering::Relaxed), CLIENTS);
+            let mut text = String::new();
+            stream.read_to_string(&mut text).expect("an orderly end");
+            text
         });
-        report.unwrap_or_else(|error| panic!("{error}"));
+        let text = report.unwrap_or_else(|error| panic!("{error}")).value;
+        assert!(text.ends_with("\r\n\r\nlast"), "seed {seed}: {text}");
+        assert!(text.contains("onnection: close"), "seed {seed}: {text}");
     }
 }

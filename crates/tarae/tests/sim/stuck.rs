@@ -156,6 +156,8 @@ fn who_ignores_the_end_is_named_and_the_grace_is_virtual() {
                     }
                 })
                 .unwrap();
+            // The holder holds it by then.
+            sleep(Duration::from_millis(1));
             named("waiter").spawn(move || drop(lock.lock())).unwrap();
             named("good")
                 .spawn(move || {
