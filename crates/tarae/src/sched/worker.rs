@@ -126,10 +126,8 @@ impl Worker {
         driver: Backend<Waiter>,
         world: Option<Arc<World>>,
     ) -> Worker {
-        let index = runtime
-            .workers
-            .iter()
-            .position(|other| std::ptr::eq(*other, shared));
+        let ours = |other: &&Shared| std::ptr::eq(*other, shared);
+        let index = runtime.workers.iter().position(ours);
         shared.begin_use();
         Worker {
             shared,
