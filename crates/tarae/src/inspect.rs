@@ -5,7 +5,7 @@
 use std::os::fd::RawFd;
 use std::panic::Location;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::driver::Wake;
 use crate::sched::seed::Seed;
@@ -100,7 +100,7 @@ pub fn coroutines(patience: Duration) -> Vec<Coroutine> {
         };
         worker.post(answer);
     }
-    let deadline = Instant::now().checked_add(patience);
+    let deadline = sched::now().checked_add(patience);
     loop {
         {
             let mut gathering = gathering.lock().unwrap_or_else(PoisonError::into_inner);

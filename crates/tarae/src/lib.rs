@@ -50,6 +50,7 @@ pub mod os;
 #[allow(unsafe_code)]
 mod sched;
 pub mod signal;
+pub mod sim;
 #[allow(unsafe_code)]
 mod stack;
 pub mod sync;

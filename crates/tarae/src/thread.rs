@@ -256,6 +256,13 @@ impl Thread {
         }
     }
 
+    /// For the switch hook of a simulated run, which calls it on the coroutine's own worker.
+    pub(crate) fn note_switch(&self, worker: &Worker, runs: bool) {
+        if let Unparker::Coroutine(task) = &self.inner {
+            worker.note_switch(task, runs);
+        }
+    }
+
     /// Its identity.
     pub fn id(&self) -> ThreadId {
         ThreadId(match &self.inner {
@@ -388,7 +395,7 @@ pub fn park() {
 
 /// As [`park`], for so long at most.
 pub fn park_timeout(timeout: Duration) {
-    park_until(Instant::now().checked_add(timeout));
+    park_until(sched::now().checked_add(timeout));
 }
 
 fn park_until(deadline: Option<Instant>) {

@@ -6,9 +6,10 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::marker::PhantomData;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
-use super::{Direction, Operation, Source};
+use super::{Direction, Operation, Source, sim};
 use crate::sys;
 
 pub(crate) struct Recv<'a>(pub(crate) &'a mut [u8]);
@@ -19,6 +20,10 @@ impl Operation for Recv<'_> {
 
     fn attempt(&mut self, source: &Source) -> io::Result<usize> {
         sys::recv(source.raw(), self.0, libc::MSG_DONTWAIT)
+    }
+
+    fn simulate(&mut self, socket: &sim::Socket) -> io::Result<usize> {
+        socket.recv(&mut [&mut *self.0], false)
     }
 
     fn is_short(&self, &count: &usize) -> bool {
@@ -35,6 +40,10 @@ impl Operation for Peek<'_> {
     fn attempt(&mut self, source: &Source) -> io::Result<usize> {
         sys::recv(source.raw(), self.0, libc::MSG_DONTWAIT | libc::MSG_PEEK)
     }
+
+    fn simulate(&mut self, socket: &sim::Socket) -> io::Result<usize> {
+        socket.recv(&mut [&mut *self.0], true)
+    }
 }
 
 pub(crate) struct RecvVectored<'a, 'b>(pub(crate) &'a mut [IoSliceMut<'b>]);
@@ -49,6 +58,14 @@ impl Operation for RecvVectored<'_, '_> {
             return Ok(0);
         }
         sys::recv_vectored(source.raw(), self.0, libc::MSG_DONTWAIT)
+    }
+
+    fn simulate(&mut self, socket: &sim::Socket) -> io::Result<usize> {
+        if self.is_empty() {
+            return Ok(0);
+        }
+        let mut buffers: Vec<&mut [u8]> = self.0.iter_mut().map(|slice| &mut **slice).collect();
+        socket.recv(&mut buffers, false)
     }
 
     fn is_empty(&self) -> bool {
@@ -70,6 +87,10 @@ impl Operation for Send<'_> {
         sys::send(source.raw(), self.0, SEND_FLAGS)
     }
 
+    fn simulate(&mut self, socket: &sim::Socket) -> io::Result<usize> {
+        socket.send(&[self.0])
+    }
+
     fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -83,6 +104,11 @@ impl Operation for SendVectored<'_, '_> {
 
     fn attempt(&mut self, source: &Source) -> io::Result<usize> {
         sys::send_vectored(source.raw(), self.0, SEND_FLAGS)
+    }
+
+    fn simulate(&mut self, socket: &sim::Socket) -> io::Result<usize> {
+        let data: Vec<&[u8]> = self.0.iter().map(|slice| &**slice).collect();
+        socket.send(&data)
     }
 
     fn is_empty(&self) -> bool {
@@ -110,6 +136,22 @@ impl<A: sys::Address> Operation for Accept<A> {
     }
 }
 
+/// Accepts one connection of a simulated listener.
+pub(crate) struct AcceptSimulated;
+
+impl Operation for AcceptSimulated {
+    type Output = (sim::Socket, SocketAddr);
+    const DIRECTION: Direction = Direction::Read;
+
+    fn attempt(&mut self, _source: &Source) -> io::Result<(sim::Socket, SocketAddr)> {
+        Err(sim::stranded())
+    }
+
+    fn simulate(&mut self, socket: &sim::Socket) -> io::Result<(sim::Socket, SocketAddr)> {
+        socket.accept()
+    }
+}
+
 /// The second half of a connection attempt: whether it has come about.
 pub(crate) struct FinishConnect;
 
@@ -119,6 +161,10 @@ impl Operation for FinishConnect {
 
     fn attempt(&mut self, source: &Source) -> io::Result<()> {
         source.connect_outcome()
+    }
+
+    fn simulate(&mut self, socket: &sim::Socket) -> io::Result<()> {
+        socket.connect_outcome()
     }
 }
 

@@ -9,7 +9,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 
 use super::socket::{Kind, Socket, conversions, handle_methods, try_each};
 use super::{AsSocket, BorrowedSocket, TcpStream, ToSocketAddrs};
-use crate::driver::operation::Accept;
+use crate::driver::operation::{Accept, AcceptSimulated};
+use crate::sched;
 use crate::sched::io::Cancelled;
 use crate::sched::worker::Worker;
 use crate::sys::{self, Address};
@@ -58,6 +59,10 @@ impl TcpListener {
     /// That of the last address tried.
     pub fn bind(addresses: impl ToSocketAddrs) -> io::Result<TcpListener> {
         try_each(addresses, |address| {
+            if let Some(world) = sched::simulation() {
+                let socket = Socket::of_simulated(world.bind(*address)?);
+                return Ok(TcpListener { socket });
+            }
             let address = address.to_raw();
             let fd = sys::socket(address.family(), libc::SOCK_STREAM)?;
             let raw = fd.as_raw_fd();
@@ -79,11 +84,17 @@ impl TcpListener {
     /// in the queue and a later call gets it. `WouldBlock` in non-blocking mode; an error that
     /// [`Cancelled::is`] recognises when cancelled.
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let (fd, address) = self.socket.perform(Accept(PhantomData))?;
+        let (socket, address) = if self.socket.simulated().is_some() {
+            let (socket, address) = self.socket.perform(AcceptSimulated)?;
+            (Socket::of_simulated(socket), address)
+        } else {
+            let (fd, address) = self.socket.perform(Accept(PhantomData))?;
+            (Socket::new(fd, Kind::TcpStream), address)
+        };
         if let Some(worker) = Worker::current() {
             worker.note_accept();
         }
-        Ok((TcpStream::accepted(fd), address))
+        Ok((TcpStream::of(socket), address))
     }
 
     /// Connections as they come: [`accept`](TcpListener::accept) again and again. Unlike std's, the
@@ -103,7 +114,7 @@ impl TcpListener {
     ///
     /// Those of `getsockname(2)`.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        sys::local_addr(self.socket.raw())
+        self.socket.local_addr()
     }
 
     /// Sets the time to live of outgoing packets, in hops.

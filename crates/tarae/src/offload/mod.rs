@@ -34,6 +34,8 @@
 //!   is waited for, and its result is what the call gives.
 //! * **In a pool's thread** every call here simply runs its closure. So a job may offload without
 //!   a thought, and never waits for a thread that waits for it.
+//! * **In a [simulated run](crate::sim)** there are no threads: the closure runs in the coroutine
+//!   that called, after some others have had their turn, and takes no virtual time.
 //! * **When the runtime ends** and a job goes on beyond the grace period, its coroutine is named in
 //!   the error of [`run`](crate::run) and keeps its stack for good. The thread that called `run`
 //!   keeps its thread-locals too, which the job may be using: its end, which is the process's in
@@ -236,6 +238,14 @@ where
         // As every refused wait: a loop around it must not hold its worker for ever.
         sched::yield_now();
         return Err(OffloadError::cancelled());
+    }
+    if let Some(world) = sched::simulation() {
+        // No threads there: others may go first, then it runs right here.
+        (0..world.below(4)).for_each(|_| sched::yield_now());
+        if thread::is_cancelled() {
+            return Err(OffloadError::cancelled());
+        }
+        return Ok(f());
     }
     let job = Job::new(f);
     let stay = Stay;

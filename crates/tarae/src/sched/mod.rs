@@ -14,6 +14,7 @@
 //! * `handle`: `JoinHandle`
 //! * `lent`: what a thread whose stacks are lent to jobs must not give up
 //! * `overdue`: what is said when the end cannot come
+//! * `simulation`: all workers of a simulated run on one thread, and its virtual clock
 //! * `io`: operations of sockets: try, wait, try again
 
 pub(crate) mod handle;
@@ -28,20 +29,42 @@ mod ring;
 pub(crate) mod runtime;
 pub(crate) mod seed;
 pub(crate) mod shared;
+pub(crate) mod simulation;
 pub(crate) mod task;
 pub(crate) mod worker;
 
 use std::fmt;
 use std::os::fd::RawFd;
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Waker;
 use std::time::Instant;
 
+use crate::driver::sim::{self, World};
 use crate::driver::{Direction, Source, Wake};
 use seed::Seed;
 use task::{Task, TaskRef};
 use worker::Worker;
+
+/// The present: virtual in a simulated run. Nothing but the drivers and waits of plain threads may
+/// ask std for it.
+pub(crate) fn now() -> Instant {
+    simulation().map_or_else(Instant::now, |world| world.now())
+}
+
+/// The simulated run that this is called in.
+pub(crate) fn simulation() -> Option<&'static Arc<World>> {
+    Worker::current().and_then(Worker::world)
+}
+
+/// An error inside a simulated run, for what does not belong there.
+pub(crate) fn refuse_simulated(what: &str) -> std::io::Result<()> {
+    match simulation() {
+        Some(_) => Err(sim::unsupported(what)),
+        None => Ok(()),
+    }
+}
 
 /// Who is to be woken when a wait of the driver ends.
 pub(crate) enum Waiter {
@@ -65,9 +88,10 @@ const _: () = assert!(size_of::<Option<Waiter>>() <= 32);
 pub enum WaitReason {
     /// Nothing: it runs, or may run.
     None,
-    /// A descriptor to become readable.
+    /// A descriptor to become readable; negative: the [simulated](crate::sim) socket of that
+    /// number.
     Readable(RawFd),
-    /// A descriptor to become writable.
+    /// A descriptor to become writable; or a simulated socket, as above.
     Writable(RawFd),
     /// A point in time.
     Sleep,
@@ -89,6 +113,8 @@ impl fmt::Display for WaitReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             WaitReason::None => f.write_str("nothing"),
+            WaitReason::Readable(fd @ ..0) => write!(f, "simulated socket {} to be readable", -fd),
+            WaitReason::Writable(fd @ ..0) => write!(f, "simulated socket {} to be writable", -fd),
             WaitReason::Readable(fd) => write!(f, "descriptor {fd} to be readable"),
             WaitReason::Writable(fd) => write!(f, "descriptor {fd} to be writable"),
             WaitReason::Sleep => f.write_str("a point in time"),
@@ -172,6 +198,9 @@ pub(crate) fn wait_ready(
         && worker.in_coroutine()
     {
         return worker.wait_ready(source, direction, deadline);
+    }
+    if source.simulated().is_some() {
+        return Err(sim::stranded());
     }
     let mut events = match direction {
         Direction::Read => libc::POLLIN | libc::POLLPRI | libc::POLLRDHUP,

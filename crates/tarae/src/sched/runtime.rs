@@ -179,7 +179,7 @@ impl Builder {
         finish(handle.join(), stragglers)
     }
 
-    fn build(self) -> io::Result<Runtime> {
+    pub(super) fn build(self) -> io::Result<Runtime> {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let count = self.workers.unwrap_or_else(cores);
         let mut runtime = Runtime {
@@ -284,12 +284,12 @@ impl Runtime {
     }
 
     /// When the grace is over, for all workers alike; it begins with the first call.
-    fn deadline(&self) -> Instant {
+    pub(super) fn deadline(&self) -> Instant {
         // A century stands for a grace beyond what the clock can say.
         let century = Duration::from_secs(100 * 365 * 24 * 3600);
         *self
             .deadline
-            .get_or_init(|| Instant::now() + self.grace.min(century))
+            .get_or_init(|| super::now() + self.grace.min(century))
     }
 
     fn stop(&self) {
@@ -299,7 +299,7 @@ impl Runtime {
         }
     }
 
-    fn report(&self, worker: &Worker, stragglers: Vec<String>) {
+    pub(super) fn report(&self, worker: &Worker, stragglers: Vec<String>) {
         if stragglers.is_empty() {
             worker.shared().end_use();
         }
@@ -392,6 +392,7 @@ where
         // SAFETY: `Send` and `'static`, so it may run and end on any thread at any time.
         let (task, handle) =
             unsafe { JoinHandle::new(spawn.blueprint(body, affinity, runtime.class)) };
+        worker.note_spawn(&task);
         let here = worker.shared();
         let target = if placed {
             runtime.least_loaded(Some(here))
@@ -441,6 +442,7 @@ where
     // SAFETY: it starts, runs and ends on this thread, where its handle has to stay too unless the
     // result is `Send`.
     let (task, handle) = unsafe { JoinHandle::new(blueprint) };
+    worker.note_spawn(&task);
     worker.enqueue(task);
     Some(handle)
 }

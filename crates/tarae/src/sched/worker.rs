@@ -25,8 +25,9 @@ use super::seed::Seed;
 use super::shared::{Message, Shared};
 use super::task::{Affinity, Failure, Status, Task, TaskRef, contain};
 use super::{Cancel, WaitReason, Waiter};
+use crate::driver::sim::World;
 use crate::driver::slab::{NONE, Slab};
-use crate::driver::{Direction, Driver, Epoll, Source, Wake, Woken};
+use crate::driver::{Backend, Direction, Driver, Epoll, Source, Wake, Woken};
 use crate::stack::Cache;
 use crate::stack::overflow::{self, Occupant};
 
@@ -38,6 +39,7 @@ const BUDGET: u32 = 128;
 const LOOT: usize = 32;
 
 mod ending;
+mod simulated;
 mod unwinding;
 
 thread_local! {
@@ -57,7 +59,9 @@ pub(crate) struct Worker {
     /// Its place among the runtime's workers.
     index: usize,
     pub(super) runtime: Arc<Runtime>,
-    driver: RefCell<Epoll<Waiter>>,
+    driver: RefCell<Backend<Waiter>>,
+    /// What a simulated run has in common; none otherwise.
+    world: Option<Arc<World>>,
     ready: RefCell<VecDeque<Ready>>,
     woken: RefCell<Vec<Woken<Waiter>>>,
     live: RefCell<Slab<TaskRef>>,
@@ -112,18 +116,25 @@ pub(super) fn cancel(task: &TaskRef) {
 
 impl Worker {
     pub(super) fn new(shared: &'static Shared, runtime: Arc<Runtime>) -> io::Result<Worker> {
-        let number = shared.number();
-        let driver = Epoll::new(number, shared.notification(), shared)?;
-        let index = runtime
-            .workers
-            .iter()
-            .position(|other| std::ptr::eq(*other, shared));
+        let driver = Epoll::new(shared.number(), shared.notification(), shared)?;
+        Ok(Worker::on(shared, runtime, Backend::Epoll(driver), None))
+    }
+
+    fn on(
+        shared: &'static Shared,
+        runtime: Arc<Runtime>,
+        driver: Backend<Waiter>,
+        world: Option<Arc<World>>,
+    ) -> Worker {
+        let ours = |other: &&Shared| std::ptr::eq(*other, shared);
+        let index = runtime.workers.iter().position(ours);
         shared.begin_use();
-        Ok(Worker {
+        Worker {
             shared,
-            number,
+            number: shared.number(),
             index: index.expect("a worker of its runtime"),
             driver: RefCell::new(driver),
+            world,
             ready: RefCell::new(VecDeque::with_capacity(256)),
             woken: RefCell::new(Vec::with_capacity(256)),
             live: RefCell::new(Slab::new()),
@@ -135,7 +146,7 @@ impl Worker {
             turns: Cell::new(0),
             panicking: Cell::new(0),
             runtime,
-        })
+        }
     }
 
     /// The worker of this thread. Valid as long as the frames that asked: a worker outlives every
@@ -340,7 +351,7 @@ impl Worker {
     }
 
     /// Runs `f` on this worker's driver. `f` must not wake, run or drop anything foreign.
-    pub(crate) fn with_driver<R>(&self, f: impl FnOnce(&mut Epoll<Waiter>) -> R) -> R {
+    pub(crate) fn with_driver<R>(&self, f: impl FnOnce(&mut Backend<Waiter>) -> R) -> R {
         f(&mut self.driver.borrow_mut())
     }
 
@@ -349,12 +360,14 @@ impl Worker {
     fn make_ready(&self, task: &Task, wake: Wake) {
         task.status.set(Status::Ready);
         task.wake.set(wake);
+        self.note(task, "is woken");
         let task = Ready::Task(NonNull::from(task));
         self.ready.borrow_mut().push_back(task);
     }
 
     /// Has the coroutine of `seed` made and run in its turn.
     pub(super) fn sow(&self, seed: Seed, wake: Wake) {
+        self.note_seed(&seed, "is woken");
         self.ready.borrow_mut().push_back(Ready::Seed(seed, wake));
     }
 
@@ -428,18 +441,18 @@ impl Worker {
     /// Runs coroutines until `done`.
     pub(super) fn run_until(&self, done: impl Fn() -> bool) {
         loop {
-            if self.round(&done) {
+            if self.round(BATCH, &done) {
                 return;
             }
             self.look_at_driver(None);
         }
     }
 
-    /// Takes the mail and runs at most `BATCH` coroutines. True as soon as `done` is: whoever comes
+    /// Takes the mail and runs at most so many coroutines. True as soon as `done` is: whoever comes
     /// next might hold the worker for ever, and the end must have begun by then.
-    fn round(&self, done: impl Fn() -> bool) -> bool {
+    fn round(&self, batch: u32, done: impl Fn() -> bool) -> bool {
         self.take_mail();
-        for _ in 0..BATCH {
+        for _ in 0..batch {
             match self.next() {
                 Some(Ready::Task(task)) => self.run(task),
                 Some(Ready::Seed(seed, wake)) => self.run_seed(seed, wake),
@@ -525,6 +538,7 @@ impl Worker {
     fn run_seed(&self, seed: Seed, wake: Wake) {
         let owned = seed.grow(self.runtime.class);
         owned.wake.set(wake);
+        self.note_spawn(&owned);
         let task = owned.as_ptr();
         match self.start(owned) {
             Ok(()) => self.resume(task),

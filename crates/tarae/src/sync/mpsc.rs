@@ -199,7 +199,7 @@ impl<T> Receiver<T> {
     ///
     /// As [`recv`](Receiver::recv), and when the time is up.
     pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvError> {
-        self.recv_until(Instant::now().checked_add(timeout))
+        self.recv_until(sched::now().checked_add(timeout))
     }
 
     fn recv_until(&self, deadline: Option<Instant>) -> Result<T, RecvError> {

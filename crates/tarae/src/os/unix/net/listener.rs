@@ -12,6 +12,7 @@ use crate::driver::operation::Accept;
 use crate::net::listener::BACKLOG;
 use crate::net::socket::{Kind, Socket, conversions, handle_methods};
 use crate::net::{AsSocket, BorrowedSocket};
+use crate::sched;
 use crate::sched::io::Cancelled;
 use crate::sched::worker::Worker;
 use crate::sys::{self, Address, RawAddress};
@@ -100,6 +101,7 @@ impl UnixListener {
     }
 
     fn bind_raw(address: &RawAddress) -> io::Result<UnixListener> {
+        sched::refuse_simulated("a Unix socket")?;
         let fd = sys::socket(libc::AF_UNIX, libc::SOCK_STREAM)?;
         sys::bind(fd.as_raw_fd(), address)?;
         sys::listen(fd.as_raw_fd(), BACKLOG)?;
@@ -167,7 +169,7 @@ impl UnixListener {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        sys::local_addr(self.socket.raw())
+        self.socket.local_addr()
     }
 }
 
