@@ -77,7 +77,9 @@ pub enum WaitReason {
     Park,
     /// A lock.
     Lock,
-    /// A condition variable.
+    /// A permit of a semaphore.
+    Permit,
+    /// To be told: a condition variable, a barrier, the end of something done once.
     Condition,
     /// A message, or room for one.
     Channel,
@@ -95,6 +97,7 @@ impl fmt::Display for WaitReason {
             WaitReason::Join(id) => write!(f, "the end of coroutine {id}"),
             WaitReason::Park => f.write_str("an unpark"),
             WaitReason::Lock => f.write_str("a lock"),
+            WaitReason::Permit => f.write_str("a permit"),
             WaitReason::Condition => f.write_str("a condition"),
             WaitReason::Channel => f.write_str("a channel"),
             WaitReason::Offload => f.write_str("an offloaded job"),
