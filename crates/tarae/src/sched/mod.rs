@@ -12,10 +12,13 @@
 //! * `inbox`, `park`, `join`, `ring`: the lock-free protocols, model-checked
 //! * `seed`: a coroutine that is yet to be made, when something is readable
 //! * `handle`: `JoinHandle`
+//! * `deadlock`: cycles of coroutines that wait for each other
+//! * `standstill`: nothing can ever run again
 //! * `lent`: what a thread whose stacks are lent to jobs must not give up
 //! * `overdue`: what is said when the end cannot come
 //! * `io`: operations of sockets: try, wait, try again
 
+pub(crate) mod deadlock;
 pub(crate) mod handle;
 mod inbox;
 pub(crate) mod io;
@@ -28,6 +31,7 @@ mod ring;
 pub(crate) mod runtime;
 pub(crate) mod seed;
 pub(crate) mod shared;
+mod standstill;
 pub(crate) mod task;
 pub(crate) mod worker;
 

@@ -194,6 +194,22 @@ impl Worker {
         self.current.get().is_some()
     }
 
+    /// The running coroutine, if one runs. Valid as long as the frames that asked.
+    pub(super) fn running(&self) -> Option<&'static Task> {
+        // SAFETY: alive while it runs, and so while any frame of its own that asks.
+        self.current.get().map(|task| unsafe { task.as_ref() })
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.get()
+    }
+
+    /// The coroutine started here under that index, if it still has that id.
+    pub(super) fn started(&self, slot: u32, id: u64) -> Option<TaskRef> {
+        let live = self.live.borrow();
+        live.get(slot).filter(|task| task.info.id == id).cloned()
+    }
+
     /// The running coroutine.
     fn task(&self) -> &Task {
         let task = self.current.get().expect("called in a coroutine");
@@ -375,7 +391,7 @@ impl Worker {
     }
 
     /// Whether a coroutine was started on this worker and has not ended.
-    fn owns(&self, task: &TaskRef) -> bool {
+    pub(super) fn owns(&self, task: &TaskRef) -> bool {
         let live = self.live.borrow();
         live.get(task.live.get())
             .is_some_and(|ours| ours.as_ptr() == task.as_ptr())
@@ -665,11 +681,30 @@ impl Worker {
         } else {
             bound
         };
+        let quiet = bound.is_none() && self.is_quiet();
+        if quiet && self.runtime.standstill.enter(&self.runtime.workers) {
+            super::standstill::report(&self.runtime.workers);
+        }
         self.poll(bound);
+        if quiet {
+            self.runtime.standstill.leave();
+        }
         self.shared.end_sleep();
         if !single {
             sleepers.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+
+    /// Whether only other coroutines or threads could give it something to do.
+    fn is_quiet(&self) -> bool {
+        !self.stopping.get() && !self.shared.is_lent() && !self.driver.borrow().has_waits()
+    }
+
+    /// Its coroutines, all of which wait, as text; for `standstill`.
+    pub(super) fn describe_all(&self) -> String {
+        let live = self.live.borrow();
+        let line = |(_, task): (u32, &TaskRef)| format!("  {}\n", ending::describe(task));
+        live.iter().map(line).collect()
     }
 
     /// Takes half of another worker's unstarted coroutines, up to a bound.

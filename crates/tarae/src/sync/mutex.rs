@@ -6,6 +6,7 @@ use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};
 
 use super::permits::Permits;
 use super::wait::{Patience, WaitError, acquire, wake};
+use crate::sched::deadlock::{self, Owner};
 use crate::sched::{Unparker, WaitReason};
 use crate::time::Instant;
 
@@ -35,6 +36,7 @@ use crate::time::Instant;
 /// ```
 pub struct Mutex<T: ?Sized> {
     permit: Permits<Unparker>,
+    owner: Owner,
     inner: std::sync::Mutex<T>,
 }
 
@@ -56,6 +58,7 @@ impl<T> Mutex<T> {
     pub const fn new(value: T) -> Mutex<T> {
         Mutex {
             permit: Permits::new(1),
+            owner: Owner::new(),
             inner: std::sync::Mutex::new(value),
         }
     }
@@ -72,12 +75,15 @@ impl<T> Mutex<T> {
 
 impl<T: ?Sized> Mutex<T> {
     /// Waits until the lock is free and takes it. Not cancelled: its signature has no room for it.
+    /// A coroutine that waits for itself or in a circle with others waits for ever, and is reported
+    /// ([`inspect::deadlocks`](crate::inspect::deadlocks)).
     ///
     /// # Errors
     ///
     /// The guard too, if a holder panicked.
     pub fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
         if self.permit.try_take(1).is_err() {
+            let _blocking = deadlock::waits_for_lock(&self.owner);
             let waited = acquire(&self.permit, 1, WaitReason::Lock, Patience::ENDLESS);
             debug_assert!(waited.is_ok(), "this wait has no other end");
         }
@@ -112,6 +118,7 @@ impl<T: ?Sized> Mutex<T> {
 
     /// The permit is ours: what is inside is nobody else's.
     fn guard(&self) -> LockResult<MutexGuard<'_, T>> {
+        self.owner.take();
         let guard = |inner| MutexGuard {
             lock: self,
             inner: Some(inner),
@@ -153,6 +160,7 @@ impl<'a, T: ?Sized> MutexGuard<'a, T> {
 impl<T: ?Sized> Drop for MutexGuard<'_, T> {
     fn drop(&mut self) {
         drop(self.inner.take());
+        self.lock.owner.release();
         wake(self.lock.permit.give(1));
     }
 }

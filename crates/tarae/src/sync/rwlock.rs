@@ -7,6 +7,7 @@ use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};
 
 use super::permits::{ALL, Permits};
 use super::wait::{Patience, WaitError, acquire, wake};
+use crate::sched::deadlock::{self, Owner};
 use crate::sched::{Unparker, WaitReason};
 use crate::time::Instant;
 
@@ -34,6 +35,8 @@ use crate::time::Instant;
 /// ```
 pub struct RwLock<T: ?Sized> {
     permits: Permits<Unparker>,
+    /// The writer.
+    owner: Owner,
     inner: std::sync::RwLock<T>,
 }
 
@@ -58,6 +61,7 @@ impl<T> RwLock<T> {
     pub const fn new(value: T) -> RwLock<T> {
         RwLock {
             permits: Permits::new(ALL),
+            owner: Owner::new(),
             inner: std::sync::RwLock::new(value),
         }
     }
@@ -80,8 +84,7 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// The guard too, if a writer panicked.
     pub fn read(&self) -> LockResult<RwLockReadGuard<'_, T>> {
-        let waited = acquire(&self.permits, 1, WaitReason::Lock, Patience::ENDLESS);
-        debug_assert!(waited.is_ok(), "this wait has no other end");
+        self.take(1);
         self.reader()
     }
 
@@ -118,8 +121,7 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// The guard too, if a writer panicked.
     pub fn write(&self) -> LockResult<RwLockWriteGuard<'_, T>> {
-        let waited = acquire(&self.permits, ALL, WaitReason::Lock, Patience::ENDLESS);
-        debug_assert!(waited.is_ok(), "this wait has no other end");
+        self.take(ALL);
         self.writer()
     }
 
@@ -149,6 +151,14 @@ impl<T: ?Sized> RwLock<T> {
         }
     }
 
+    fn take(&self, permits: u64) {
+        if self.permits.try_take(permits).is_err() {
+            let _blocking = deadlock::waits_for_lock(&self.owner);
+            let waited = acquire(&self.permits, permits, WaitReason::Lock, Patience::ENDLESS);
+            debug_assert!(waited.is_ok(), "this wait has no other end");
+        }
+    }
+
     /// One permit is ours: no writer is inside.
     fn reader(&self) -> LockResult<RwLockReadGuard<'_, T>> {
         let guard = |inner| RwLockReadGuard {
@@ -165,6 +175,7 @@ impl<T: ?Sized> RwLock<T> {
 
     /// All permits are ours: nobody is inside.
     fn writer(&self) -> LockResult<RwLockWriteGuard<'_, T>> {
+        self.owner.take();
         let guard = |inner| RwLockWriteGuard {
             lock: self,
             inner: Some(inner),
@@ -235,6 +246,7 @@ impl<T: ?Sized> Drop for RwLockWriteGuard<'_, T> {
     fn drop(&mut self) {
         let left = self.permits_left();
         drop(self.inner.take());
+        self.lock.owner.release();
         wake(self.lock.permits.give(left));
     }
 }

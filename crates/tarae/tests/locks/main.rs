@@ -4,6 +4,7 @@
 //! Every outcome is decided by causes, counts and order. Time only bounds hanging.
 
 mod cancel;
+mod deadlock;
 mod fairness;
 mod stress;
 mod support;

@@ -1,9 +1,14 @@
 //! What the tests share: a watchdog, a process of one's own, many parties at once. Decides nothing
 //! itself.
 
+#[path = "../shared/alone.rs"]
+mod process;
+
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
+
+pub(crate) use process::{alone, alone_saying};
 
 /// How long a test may take before it counts as stuck.
 const PATIENCE: Duration = Duration::from_secs(120);
