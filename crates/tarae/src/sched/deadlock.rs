@@ -57,6 +57,7 @@ impl Owner {
     }
 
     /// The caller has the lock from now on.
+    #[inline]
     pub(crate) fn take(&self) {
         if let Some((worker, task)) = running() {
             let place = u64::from(worker.number()) << 32 | u64::from(task.live.get());
@@ -67,6 +68,7 @@ impl Owner {
     }
 
     /// The caller is about to let go of it.
+    #[inline]
     pub(crate) fn release(&self) {
         self.id.store(0, Ordering::Relaxed);
         if let Some((_, task)) = running() {
@@ -85,6 +87,7 @@ impl Owner {
     }
 }
 
+#[inline]
 fn running() -> Option<(&'static Worker, &'static Task)> {
     let worker = Worker::current()?;
     Some((worker, worker.running()?))

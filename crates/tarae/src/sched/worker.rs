@@ -140,6 +140,7 @@ impl Worker {
 
     /// The worker of this thread. Valid as long as the frames that asked: a worker outlives every
     /// coroutine that can still run on it.
+    #[inline]
     pub(crate) fn current() -> Option<&'static Worker> {
         let worker = CURRENT.get();
         // SAFETY: `enter` sets the pointer for the worker's lifetime on its own thread.
@@ -195,6 +196,7 @@ impl Worker {
     }
 
     /// The running coroutine, if one runs. Valid as long as the frames that asked.
+    #[inline]
     pub(super) fn running(&self) -> Option<&'static Task> {
         // SAFETY: alive while it runs, and so while any frame of its own that asks.
         self.current.get().map(|task| unsafe { task.as_ref() })

@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};
 
 use super::permits::Permits;
-use super::wait::{Patience, WaitError, acquire, wake};
+use super::wait::{Patience, WaitError, acquire, give};
 use crate::sched::deadlock::{self, Owner};
 use crate::sched::{Unparker, WaitReason};
 use crate::time::Instant;
@@ -161,7 +161,7 @@ impl<T: ?Sized> Drop for MutexGuard<'_, T> {
     fn drop(&mut self) {
         drop(self.inner.take());
         self.lock.owner.release();
-        wake(self.lock.permit.give(1));
+        give(&self.lock.permit, 1);
     }
 }
 

@@ -88,6 +88,7 @@ impl<W> Permits<W> {
     }
 
     /// Takes permits if they are there and nobody is in line.
+    #[inline]
     pub(crate) fn try_take(&self, count: u64) -> Result<(), Refused> {
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
@@ -132,18 +133,31 @@ impl<W> Permits<W> {
     ///
     /// When there would be more than `ALL`.
     pub(crate) fn give(&self, count: u64) -> Wakes<W> {
-        let mut word = self.word.load(Ordering::Relaxed);
-        while word & QUEUED == 0 {
-            match self.exchange(word, more(word, count)) {
-                Ok(()) => return Wakes::none(),
-                Err(now) => word = now,
-            }
+        if self.try_give(count) {
+            return Wakes::none();
         }
         self.give_in_line(count)
     }
 
+    /// Gives permits if nobody is in line; else `give_in_line` does.
+    ///
+    /// # Panics
+    ///
+    /// As `give`.
+    #[inline]
+    pub(crate) fn try_give(&self, count: u64) -> bool {
+        let mut word = self.word.load(Ordering::Relaxed);
+        while word & QUEUED == 0 {
+            match self.exchange(word, more(word, count)) {
+                Ok(()) => return true,
+                Err(now) => word = now,
+            }
+        }
+        false
+    }
+
     #[cold]
-    fn give_in_line(&self, count: u64) -> Wakes<W> {
+    pub(crate) fn give_in_line(&self, count: u64) -> Wakes<W> {
         let mut line = self.line();
         let mut word = self.word.load(Ordering::Relaxed);
         // The line may have emptied before the lock was ours.
@@ -195,6 +209,7 @@ impl<W> Permits<W> {
         wakes
     }
 
+    #[inline]
     fn exchange(&self, from: u64, to: u64) -> Result<(), u64> {
         self.word
             .compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed)
@@ -202,6 +217,7 @@ impl<W> Permits<W> {
     }
 }
 
+#[inline]
 fn more(word: u64, count: u64) -> u64 {
     assert!(
         word / ONE <= ALL - count.min(ALL) && count <= ALL,

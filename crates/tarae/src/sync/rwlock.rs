@@ -6,7 +6,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};
 
 use super::permits::{ALL, Permits};
-use super::wait::{Patience, WaitError, acquire, wake};
+use super::wait::{Patience, WaitError, acquire, give};
 use crate::sched::deadlock::{self, Owner};
 use crate::sched::{Unparker, WaitReason};
 use crate::time::Instant;
@@ -238,7 +238,7 @@ impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {
 impl<T: ?Sized> Drop for RwLockReadGuard<'_, T> {
     fn drop(&mut self) {
         drop(self.inner.take());
-        wake(self.lock.permits.give(1));
+        give(&self.lock.permits, 1);
     }
 }
 
@@ -247,7 +247,7 @@ impl<T: ?Sized> Drop for RwLockWriteGuard<'_, T> {
         let left = self.permits_left();
         drop(self.inner.take());
         self.lock.owner.release();
-        wake(self.lock.permits.give(left));
+        give(&self.lock.permits, left);
     }
 }
 

@@ -1,7 +1,7 @@
 //! `Semaphore`: permits that are taken in turn.
 
 use super::permits::{ALL, Grant, Permits, Refused};
-use super::wait::{Patience, WaitError, acquire, wake};
+use super::wait::{Patience, WaitError, acquire, give, wake};
 use crate::sched::{Unparker, WaitReason};
 use crate::time::Instant;
 use std::fmt;
@@ -214,7 +214,7 @@ impl Semaphore {
     ///
     /// When they become more than [`MAX_PERMITS`](Semaphore::MAX_PERMITS).
     pub fn add_permits(&self, count: usize) {
-        wake(self.0.give(count as u64));
+        give(&self.0, count as u64);
     }
 
     /// Ends all present and future calls of `acquire` with an error. Permits that are held stay

@@ -145,6 +145,14 @@ pub(super) fn acquire(
     }
 }
 
+/// Gives permits back and wakes who gets them.
+#[inline]
+pub(super) fn give(permits: &Permits<Unparker>, count: u64) {
+    if !permits.try_give(count) {
+        wake(permits.give_in_line(count));
+    }
+}
+
 /// Wakes those who have been granted what they wait for.
 pub(super) fn wake(wakes: Wakes<Unparker>) {
     wakes.into_iter().for_each(|waiter| waiter.unpark());
