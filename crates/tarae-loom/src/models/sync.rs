@@ -23,6 +23,13 @@ fn wake(wakes: Wakes<Waiter>) {
     wakes.into_iter().for_each(|waiter| waiter.unpark());
 }
 
+/// What `sync::wait` does.
+fn give(permits: &Permits<Waiter>, count: u64) {
+    if !permits.try_give(count) {
+        wake(permits.give_in_line(count));
+    }
+}
+
 fn model(preemptions: Option<usize>, f: impl Fn() + Sync + Send + 'static) {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = preemptions;
@@ -74,7 +81,7 @@ impl Locked {
         }
         // SAFETY: under the lock.
         self.value.with_mut(|value| unsafe { *value += 1 });
-        wake(self.permits.give(permits));
+        give(&self.permits, permits);
         true
     }
 
@@ -82,7 +89,7 @@ impl Locked {
         acquire(&self.permits, 1, false);
         // SAFETY: under the lock.
         let value = self.value.with(|value| unsafe { *value });
-        wake(self.permits.give(1));
+        give(&self.permits, 1);
         value
     }
 }
@@ -153,7 +160,7 @@ fn semaphore_serves_those_behind_one_that_leaves() {
         };
         assert_eq!(acquire(&permits, 1, false), Some(Grant::Taken));
         assert_eq!(large.join().unwrap(), None);
-        wake(permits.give(1));
+        give(&permits, 1);
         assert_eq!(permits.free(), 1);
     });
 }
@@ -165,7 +172,7 @@ fn semaphore_close_ends_every_wait() {
         let permits = Arc::new(Permits::<Waiter>::new(0));
         let giver = {
             let permits = Arc::clone(&permits);
-            thread::spawn(move || wake(permits.give(1)))
+            thread::spawn(move || give(&permits, 1))
         };
         let closer = {
             let permits = Arc::clone(&permits);

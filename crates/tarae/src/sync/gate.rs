@@ -1,7 +1,8 @@
 //! Something that is done once: the state machine of `Once`, and through it of `OnceLock` and
 //! `LazyLock`.
 //!
-//! Called by `once`. No stacks, system calls or thread-locals in here, so that the model checker can
+//! Called by `once`. No stacks, system calls or thread-locals in here, so that the model checker
+//! can
 //! run it.
 //!
 //! ```text

@@ -11,14 +11,16 @@
 //! # Poisoning
 //!
 //! As in std: a panic while a [`Mutex`] or a writer's [`RwLock`] guard is held poisons the lock, a
-//! panic in [`Once`] or [`LazyLock`] poisons those, and a panic in the initialiser of a [`OnceLock`]
+//! panic in [`Once`] or [`LazyLock`] poisons those, and a panic in the initialiser of a
+//! [`OnceLock`]
 //! leaves it empty. What std does not have ([`Semaphore`], [`Notify`], [`WaitGroup`]) is not
 //! poisoned: their guards give back what they hold, and that is all they protect.
 //!
 //! # Cancellation and deadlines
 //!
 //! A call whose signature has no room for an error is never cancelled. It has a twin by the name of
-//! `…_cancellable`, which takes one argument more: a deadline ([`Instant`](crate::time::Instant)) or
+//! `…_cancellable`, which takes one argument more: a deadline ([`Instant`](crate::time::Instant))
+//! or
 //! `None`. It gives what the call gives, in a `Result` with [`WaitError`]. A call that has an error
 //! to give is cancelled itself, and has a twin `…_until(deadline)`. Whoever had got what it waited
 //! for when its wait ended otherwise keeps it; whatever was on its way to one that leaves goes to
@@ -35,8 +37,8 @@
 //! | [`Barrier::wait`] | no | [`wait_cancellable`](Barrier::wait_cancellable) |
 //! | [`Once::call_once`] | no | [`call_once_cancellable`](Once::call_once_cancellable) |
 //! | [`Once::call_once_force`] | no | none |
-//! | [`Once::wait`], [`wait_force`](Once::wait_force) | no | [`wait_cancellable`](Once::wait_cancellable) |
-//! | [`OnceLock::get_or_init`] | no | [`get_or_init_cancellable`](OnceLock::get_or_init_cancellable) |
+//! | [`Once::wait`], [`wait_force`](Once::wait_force) | no | `wait_cancellable` |
+//! | [`OnceLock::get_or_init`] | no | `get_or_init_cancellable` |
 //! | [`OnceLock::set`] | no | none: it waits only while another writes |
 //! | [`OnceLock::wait`] | no | [`wait_cancellable`](OnceLock::wait_cancellable) |
 //! | [`LazyLock::force`] | no | none: `Deref` has no room either |
@@ -44,7 +46,7 @@
 //! | [`Semaphore::acquire`] | yes | with a deadline: [`acquire_until`](Semaphore::acquire_until) |
 //! | [`Semaphore::acquire_many`] | yes | [`acquire_many_until`](Semaphore::acquire_many_until) |
 //! | [`Notified::wait`] | yes | with a deadline: [`wait_until`](Notified::wait_until) |
-//! | [`mpsc::Receiver::recv`] | yes | with a timeout: [`recv_timeout`](mpsc::Receiver::recv_timeout) |
+//! | [`mpsc::Receiver::recv`] | yes | with a timeout: `recv_timeout` |
 
 mod barrier;
 mod condvar;

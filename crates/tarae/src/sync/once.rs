@@ -8,7 +8,8 @@ use super::wait::{Patience, WaitError, wait, wake};
 use crate::sched::{Unparker, WaitReason};
 use crate::time::Instant;
 
-/// Something that is done once: [`std::sync::Once`]. The closure may wait; whoever comes meanwhile is
+/// Something that is done once: [`std::sync::Once`]. The closure may wait; whoever comes meanwhile
+/// is
 /// parked in place of blocking its worker. As with std's, a closure that calls its own `Once` waits
 /// for itself.
 ///
@@ -75,7 +76,8 @@ impl Once {
         called.expect("this wait has no other end");
     }
 
-    /// As [`call_once`](Once::call_once), waiting for another until cancelled or until the deadline.
+    /// As [`call_once`](Once::call_once), waiting for another until cancelled or until the
+    /// deadline.
     ///
     /// # Errors
     ///

@@ -10,17 +10,18 @@
 //!   QUEUED  somebody is in line: nobody may take or give but under the line's lock
 //!   CLOSED  for good: nobody gets any more
 //!
-//!   try_take, give    QUEUED unset: one compare-and-swap, no lock
-//!   enter             under the lock: take, or set QUEUED and stand in line
-//!   give, withdraw    QUEUED set, under the lock: while there is enough for the first in line,
-//!                     it is granted; QUEUED is unset with the last
+//!   try_take, try_give    QUEUED unset: one compare-and-swap, no lock
+//!   enter                 under the lock: take, or set QUEUED and stand in line
+//!   give_in_line, withdraw  under the lock: while there is enough for the first in line, it is
+//!                         granted; QUEUED is unset with the last
 //! ```
 //!
 //! Invariants: between two holders of the lock, QUEUED is set exactly if the line is not empty, and
 //! then the first in line asks for more than is free. So nobody passes anybody, a large request is
 //! served like a small one, and permits that come while somebody waits go from hand to hand: they
 //! are never free for one who came later. Who leaves the line without a grant makes room for those
-//! behind it. What was done before a `give` is seen after the `try_take`, `enter` or `collect` that
+//! behind it. What was done before permits are given is seen after the `try_take`, `enter` or
+//! `collect` that
 //! gets those permits.
 
 use std::sync::PoisonError;
@@ -127,23 +128,11 @@ impl<W> Permits<W> {
         }
     }
 
-    /// Gives permits, back or new.
+    /// Gives permits, back or new, if nobody is in line; else `give_in_line` does.
     ///
     /// # Panics
     ///
     /// When there would be more than `ALL`.
-    pub(crate) fn give(&self, count: u64) -> Wakes<W> {
-        if self.try_give(count) {
-            return Wakes::none();
-        }
-        self.give_in_line(count)
-    }
-
-    /// Gives permits if nobody is in line; else `give_in_line` does.
-    ///
-    /// # Panics
-    ///
-    /// As `give`.
     #[inline]
     pub(crate) fn try_give(&self, count: u64) -> bool {
         let mut word = self.word.load(Ordering::Relaxed);
@@ -156,6 +145,11 @@ impl<W> Permits<W> {
         false
     }
 
+    /// Gives permits to whom they go, after `try_give` has refused to.
+    ///
+    /// # Panics
+    ///
+    /// As `try_give`.
     #[cold]
     pub(crate) fn give_in_line(&self, count: u64) -> Wakes<W> {
         let mut line = self.line();

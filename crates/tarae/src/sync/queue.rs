@@ -1,7 +1,8 @@
 //! The queue of those who wait for one thing: first come, first served, and nothing handed out is
 //! ever lost. Under every primitive of `sync` but the channels.
 //!
-//! Called by `signal`, `permits` and `barrier`, each of which keeps one under a lock. Pure: it never
+//! Called by `signal`, `permits` and `barrier`, each of which keeps one under a lock. Pure: it
+//! never
 //! wakes anybody, it hands out whom to wake.
 //!
 //! ```text
@@ -11,7 +12,8 @@
 //!
 //! Invariants: a grant is written before its waiter is handed out to be woken, so a wake-up never
 //! says anything by itself. Who pushed takes its place back exactly once: `collect` that gave a
-//! grant, or `withdraw`, which tells whether a grant had come. So one that gives up either was still
+//! grant, or `withdraw`, which tells whether a grant had come. So one that gives up either was
+//! still
 //! in line, and nobody counts on it, or has been given something and must keep it or pass it on.
 //! A place is a slot that is used again: waiting allocates nothing once the queue has grown.
 

@@ -114,7 +114,8 @@ impl<T: ?Sized> RwLock<T> {
         }
     }
 
-    /// Waits until nobody has the lock or has asked before, and takes it for writing. Not cancelled:
+    /// Waits until nobody has the lock or has asked before, and takes it for writing. Not
+    /// cancelled:
     /// its signature has no room for it.
     ///
     /// # Errors

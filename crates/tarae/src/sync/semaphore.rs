@@ -6,7 +6,8 @@ use crate::sched::{Unparker, WaitReason};
 use crate::time::Instant;
 use std::fmt;
 
-/// So many permits: whoever takes one when there is none waits for one to come back. Bounds how many
+/// So many permits: whoever takes one when there is none waits for one to come back. Bounds how
+/// many
 /// do something at the same time.
 ///
 /// It is fair: requests are served in the order they came, a large one too; those behind it wait

@@ -10,7 +10,8 @@ use super::wait::{Patience, WaitError, wait, wake};
 use crate::sched::{Unparker, WaitReason};
 use crate::time::Instant;
 
-/// Waits until all clones have been dropped or wait as well. std has no such type; names and meaning
+/// Waits until all clones have been dropped or wait as well. std has no such type; names and
+/// meaning
 /// are those of crossbeam's `WaitGroup`. The drop of a clone never waits.
 ///
 /// # Examples

@@ -156,6 +156,23 @@ fn condvar() {
     assert_eq!(sums.0.load(SeqCst), PARTIES / 2 * EACH * (EACH - 1) / 2);
 }
 
+/// All take turns by one condition, without any other end of a wait: one notification that is
+/// missed stops everybody.
+#[test]
+fn condvar_turns() {
+    let turn = Mutex::new(0usize);
+    let changed = Condvar::new();
+    contend("condvar_turns", move |party| {
+        for round in 0..1_000 {
+            let mine = round * PARTIES + party;
+            let own = turn.lock().unwrap();
+            let mut own = changed.wait_while(own, |turn| *turn != mine).unwrap();
+            *own += 1;
+            changed.notify_all();
+        }
+    });
+}
+
 #[test]
 fn barrier() {
     const ROUNDS: usize = 500;
