@@ -81,8 +81,10 @@ pub struct Deadlocked {
 /// to wait; nobody was woken or ended.
 ///
 /// Seen are waits that nothing else can end: for the locks of [`sync`](crate::sync), a writer's or
-/// a mutex's holder being the one that is waited for, by calls that cannot be cancelled; and for the
-/// end of a coroutine, by [`JoinHandle::join`](crate::thread::JoinHandle::join). Not seen are cycles
+/// a mutex's holder being the one that is waited for, by calls that cannot be cancelled; and for
+/// the
+/// end of a coroutine, by [`JoinHandle::join`](crate::thread::JoinHandle::join). Not seen are
+/// cycles
 /// through readers, through plain threads, or through what has no owner, such as a channel. A guard
 /// that is handed to another coroutine still counts as that of the one that locked.
 ///

@@ -111,7 +111,8 @@ impl Builder {
         self
     }
 
-    /// Whether a standstill ends the runtime with an error ([`RunError::is_deadlock`]). Default: no.
+    /// Whether a standstill ends the runtime with an error ([`RunError::is_deadlock`]). Default:
+    /// no.
     ///
     /// At a standstill every coroutine waits for another one (for a lock, a message, an end, an
     /// `unpark`), nobody waits for a socket, a point in time or a job, and the process has no other
@@ -482,7 +483,8 @@ where
 
 /// Why [`run`] gave no value.
 ///
-/// One of: nothing could ever run again ([`RunError::is_deadlock`]); it was called inside a runtime or a bare coroutine; a worker could not be started; or
+/// One of: nothing could ever run again ([`RunError::is_deadlock`]); it was called inside a
+/// runtime or a bare coroutine; a worker could not be started; or
 /// `main` returned but coroutines ignored their cancellation for the whole grace period
 /// ([`RunError::stragglers`]); what `main` gave is dropped then.
 pub struct RunError {

@@ -4,7 +4,8 @@
 //! and ends nothing; `runtime` does that if it was asked to.
 //!
 //! A worker is *quiet* from before such a sleep until after it, if none of its coroutines waits for
-//! the driver (a socket, a point in time) or for a job, and nobody is ready. One word holds how many
+//! the driver (a socket, a point in time) or for a job, and nobody is ready. One word holds how
+//! many
 //! are quiet, and above that how often one has ceased to be.
 //!
 //! Invariants: a worker that is woken ceases to be quiet before it takes its mail. So if all are

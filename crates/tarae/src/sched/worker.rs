@@ -697,18 +697,6 @@ impl Worker {
         }
     }
 
-    /// Whether only other coroutines or threads could give it something to do.
-    fn is_quiet(&self) -> bool {
-        !self.stopping.get() && !self.shared.is_lent() && !self.driver.borrow().has_waits()
-    }
-
-    /// Its coroutines, all of which wait, as text; for `standstill`.
-    pub(super) fn describe_all(&self) -> String {
-        let live = self.live.borrow();
-        let line = |(_, task): (u32, &TaskRef)| format!("  {}\n", ending::describe(task));
-        live.iter().map(line).collect()
-    }
-
     /// Takes half of another worker's unstarted coroutines, up to a bound.
     fn rob_somebody(&self) -> bool {
         for other in &self.runtime.workers {

@@ -14,7 +14,8 @@ use crate::time::Instant;
 /// Waiting until somebody has changed what a [`Mutex`](super::Mutex) protects:
 /// [`std::sync::Condvar`], whose waits park the coroutine in place of blocking its worker.
 ///
-/// A notification reaches one who waited when it came, the longest first. It does not return without
+/// A notification reaches one who waited when it came, the longest first. It does not return
+/// without
 /// one, and a notified wait is never reported as timed out. Look at the condition all the same, or
 /// use `wait_while`: others may have been at it before the lock was ours again.
 ///
@@ -69,8 +70,10 @@ impl Condvar {
         lock.lock()
     }
 
-    /// As [`wait`](Condvar::wait), until cancelled or until the deadline. The lock is not held after
-    /// an error: the wait is over at once, whoever may hold it. One that has been notified takes the
+    /// As [`wait`](Condvar::wait), until cancelled or until the deadline. The lock is not held
+    /// after
+    /// an error: the wait is over at once, whoever may hold it. One that has been notified takes
+    /// the
     /// lock, cancelled or not.
     ///
     /// # Errors

@@ -33,7 +33,7 @@
 //! | [`RwLock::write`] | no | [`write_cancellable`](RwLock::write_cancellable) |
 //! | [`Condvar::wait`] | no | [`wait_cancellable`](Condvar::wait_cancellable) |
 //! | [`Condvar::wait_while`] | no | [`wait_while_cancellable`](Condvar::wait_while_cancellable) |
-//! | [`Condvar::wait_timeout`], [`wait_timeout_while`](Condvar::wait_timeout_while) | no | as above |
+//! | [`Condvar::wait_timeout`], [`Condvar::wait_timeout_while`] | no | as above |
 //! | [`Barrier::wait`] | no | [`wait_cancellable`](Barrier::wait_cancellable) |
 //! | [`Once::call_once`] | no | [`call_once_cancellable`](Once::call_once_cancellable) |
 //! | [`Once::call_once_force`] | no | none |

@@ -107,7 +107,7 @@ fn deadlock_of_two_locks() {
             // A third one that waits for them is no cycle of its own.
             let third = Arc::clone(&a);
             let _third = named("third", move || drop(third.lock().unwrap()));
-            (0..10).for_each(|_| tarae::yield_now());
+            (0..500).for_each(|_| tarae::yield_now());
             assert_eq!(found(), [[lock("left"), lock("right")]]);
         });
     });
@@ -269,7 +269,8 @@ fn a_cycle_that_can_end_is_not_reported() {
                     waited.map(drop).unwrap_err()
                 });
                 if cancels {
-                    (0..20).for_each(|_| tarae::yield_now());
+                    // More than one round of the worker's loop, so that walks end.
+                    (0..500).for_each(|_| tarae::yield_now());
                     impatient.cancel();
                 }
                 let error = impatient.join().unwrap();
