@@ -37,6 +37,7 @@ const BUDGET: u32 = 128;
 /// Unstarted coroutines a thief takes at once.
 const LOOT: usize = 32;
 
+mod deadlock;
 mod ending;
 mod unwinding;
 
@@ -193,23 +194,6 @@ impl Worker {
 
     pub(crate) fn in_coroutine(&self) -> bool {
         self.current.get().is_some()
-    }
-
-    /// The running coroutine, if one runs. Valid as long as the frames that asked.
-    #[inline]
-    pub(super) fn running(&self) -> Option<&'static Task> {
-        // SAFETY: alive while it runs, and so while any frame of its own that asks.
-        self.current.get().map(|task| unsafe { task.as_ref() })
-    }
-
-    pub(super) fn is_stopping(&self) -> bool {
-        self.stopping.get()
-    }
-
-    /// The coroutine started here under that index, if it still has that id.
-    pub(super) fn started(&self, slot: u32, id: u64) -> Option<TaskRef> {
-        let live = self.live.borrow();
-        live.get(slot).filter(|task| task.info.id == id).cloned()
     }
 
     /// The running coroutine.

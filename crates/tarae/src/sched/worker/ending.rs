@@ -1,7 +1,6 @@
 //! The end of a worker: cancelling what is left, waiting for it, leaking what will not end.
 //!
-//! Called by `runtime`, after the last round of the loop. Also what a worker knows of a standstill,
-//! for `standstill`. It must never unwind a suspended stack or
+//! Called by `runtime`, after the last round of the loop. It must never unwind a suspended stack or
 //! free one.
 
 use std::time::Instant;
@@ -107,22 +106,10 @@ impl Worker {
             }
         }
     }
-
-    /// Whether only other coroutines or threads could give it something to do.
-    pub(super) fn is_quiet(&self) -> bool {
-        !self.stopping.get() && !self.shared.is_lent() && !self.driver.borrow().has_waits()
-    }
-
-    /// Its coroutines, all of which wait, as text; for `standstill`.
-    pub(in crate::sched) fn describe_all(&self) -> String {
-        let live = self.live.borrow();
-        let line = |(_, task): (u32, &TaskRef)| format!("  {}\n", describe(task));
-        live.iter().map(line).collect()
-    }
 }
 
 /// A coroutine as a person would want it named.
-fn describe(task: &Task) -> String {
+pub(super) fn describe(task: &Task) -> String {
     let name = task.info.name.as_deref().unwrap_or("unnamed");
     let (id, site, reason) = (task.info.id, task.info.spawned_at, task.reason.get());
     format!("coroutine {id} ({name}), spawned at {site}, waiting for {reason}")
