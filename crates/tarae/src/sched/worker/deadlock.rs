@@ -1,7 +1,7 @@
 //! What the search for deadlocks asks a worker.
 //!
-//! Called by `sched::deadlock` and `sched::standstill`, and by the loop before it sleeps. It changes
-//! nothing.
+//! Called by `sched::deadlock` and `sched::standstill`, and by the loop before it sleeps. It
+//! changes nothing.
 
 use super::Worker;
 use crate::sched::task::{Task, TaskRef};
