@@ -4,6 +4,7 @@
 //! the machine hits all alike; what carries to another machine is the ratio. It must never share a
 //! process between two figures of memory: each parks its tasks in a process of its own.
 
+mod locks;
 mod peers;
 
 use peers::{PEERS, Peer, Run};
@@ -81,6 +82,22 @@ const MEASURES: &[Measure] = &[
         times: 10_000,
         times_threads: 0,
         goal: Some(Goal::Times(1.3, "tokio current_thread")),
+    },
+    Measure {
+        name: "lock",
+        what: "lock and unlock a mutex that nobody else wants, inside a task, ns",
+        of: locks::uncontended,
+        times: 2_000_000,
+        times_threads: 2_000_000,
+        goal: None,
+    },
+    Measure {
+        name: "hand-over",
+        what: "a mutex from one task to another that waits for it, and one yield, ns",
+        of: locks::handed_over,
+        times: 200_000,
+        times_threads: 0,
+        goal: Some(Goal::Times(1.0, "tokio current_thread")),
     },
 ];
 

@@ -2,6 +2,8 @@
 //! protocol beside it where breaking it takes a line, to show that the checker would notice.
 
 mod offload;
+mod parker;
+mod sync;
 
 use std::ptr::NonNull;
 

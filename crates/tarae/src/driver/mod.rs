@@ -199,6 +199,11 @@ impl<W> Backend<W> {
         either!(self, driver => Box::new(driver.waits()))
     }
 
+    /// Whether anybody waits, for a source or for a point in time.
+    pub(crate) fn has_waits(&self) -> bool {
+        either!(self, driver => driver.has_waits())
+    }
+
     /// Whether one of those who wait at `place` is `wanted`.
     pub(crate) fn has_waiter(&self, place: Place, wanted: impl Fn(&W) -> bool) -> bool {
         either!(self, driver => driver.waiters_at(place).any(wanted))

@@ -236,6 +236,10 @@ impl<W> Sim<W> {
         self.waits.next_deadline()
     }
 
+    pub(crate) fn has_waits(&self) -> bool {
+        !self.waits.is_empty()
+    }
+
     /// Waits in progress, with the negative number of the socket they are for.
     pub(crate) fn waits(&self) -> impl Iterator<Item = (WaitKey, Option<RawFd>, &W)> {
         self.waits.iter().map(|(key, slot, waiter)| {

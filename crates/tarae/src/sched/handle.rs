@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use std::sync::{Mutex, PoisonError};
 
 use super::task::{Blueprint, Failure, TaskRef};
-use super::{Cancel, Unparker, WaitReason};
+use super::{Cancel, Unparker, WaitReason, deadlock};
 use crate::driver::Wake;
 
 /// Waits for a coroutine's end and gives its value, as [`std::thread::JoinHandle`] does.
@@ -72,6 +72,7 @@ impl<T> JoinHandle<T> {
         let reason = WaitReason::Join(self.task.info.id);
         // SAFETY: `self` is the one joiner, and it has not registered yet.
         let registered = unsafe { self.task.join.register(Unparker::current()) };
+        let _blocking = registered.then(|| deadlock::waits_for_end(&self.task));
         while registered && !self.task.join.is_done() {
             if super::park(reason, None, Cancel::Yes) != Wake::Cancelled {
                 continue;

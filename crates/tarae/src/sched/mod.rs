@@ -12,11 +12,14 @@
 //! * `inbox`, `park`, `join`, `ring`: the lock-free protocols, model-checked
 //! * `seed`: a coroutine that is yet to be made, when something is readable
 //! * `handle`: `JoinHandle`
+//! * `deadlock`: cycles of coroutines that wait for each other
+//! * `standstill`: nothing can ever run again
 //! * `lent`: what a thread whose stacks are lent to jobs must not give up
 //! * `overdue`: what is said when the end cannot come
 //! * `simulation`: all workers of a simulated run on one thread, and its virtual clock
 //! * `io`: operations of sockets: try, wait, try again
 
+pub(crate) mod deadlock;
 pub(crate) mod handle;
 mod inbox;
 pub(crate) mod io;
@@ -30,6 +33,7 @@ pub(crate) mod runtime;
 pub(crate) mod seed;
 pub(crate) mod shared;
 pub(crate) mod simulation;
+mod standstill;
 pub(crate) mod task;
 pub(crate) mod worker;
 
@@ -101,7 +105,9 @@ pub enum WaitReason {
     Park,
     /// A lock.
     Lock,
-    /// A condition variable.
+    /// A permit of a semaphore.
+    Permit,
+    /// To be told: a condition variable, a barrier, the end of something done once.
     Condition,
     /// A message, or room for one.
     Channel,
@@ -121,6 +127,7 @@ impl fmt::Display for WaitReason {
             WaitReason::Join(id) => write!(f, "the end of coroutine {id}"),
             WaitReason::Park => f.write_str("an unpark"),
             WaitReason::Lock => f.write_str("a lock"),
+            WaitReason::Permit => f.write_str("a permit"),
             WaitReason::Condition => f.write_str("a condition"),
             WaitReason::Channel => f.write_str("a channel"),
             WaitReason::Offload => f.write_str("an offloaded job"),

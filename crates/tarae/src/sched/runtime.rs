@@ -14,6 +14,7 @@ use super::handle::{JoinError, JoinHandle};
 use super::lent;
 use super::overdue::Lookout;
 use super::shared::Shared;
+use super::standstill::Standstill;
 use super::task::{Affinity, Blueprint, TaskRef, contain};
 use super::worker::Worker;
 use crate::driver::Wake;
@@ -38,6 +39,8 @@ pub(crate) struct Runtime {
     pub(super) on_switch: Option<SwitchHook>,
     /// Workers that sleep or are about to; thieves to be called.
     pub(super) sleepers: AtomicUsize,
+    pub(super) standstill: Standstill,
+    deadlock_is_error: bool,
     stopping: AtomicBool,
     grace: Duration,
     deadline: OnceLock<Instant>,
@@ -73,6 +76,7 @@ pub struct Builder {
     stack_size: Option<usize>,
     grace: Option<Duration>,
     on_switch: Option<SwitchHook>,
+    deadlock_is_error: bool,
 }
 
 impl Builder {
@@ -104,6 +108,26 @@ impl Builder {
     /// Default: five seconds.
     pub fn grace(mut self, grace: Duration) -> Builder {
         self.grace = Some(grace);
+        self
+    }
+
+    /// Whether a standstill ends the runtime with an error ([`RunError::is_deadlock`]). Default:
+    /// no.
+    ///
+    /// At a standstill every coroutine waits for another one (for a lock, a message, an end, an
+    /// `unpark`), nobody waits for a socket, a point in time or a job, and the process has no other
+    /// thread that could wake anybody: nothing can ever run again. It is reported to standard error
+    /// in any case. With this, what there is gets cancelled as at the end of `main`.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// let runtime = tarae::Builder::new().workers(1).deadlock_is_error(true);
+    /// let error = runtime.run(|| tarae::thread::park()).unwrap_err();
+    /// assert!(error.is_deadlock());
+    /// ```
+    pub fn deadlock_is_error(mut self, yes: bool) -> Builder {
+        self.deadlock_is_error = yes;
         self
     }
 
@@ -157,7 +181,7 @@ impl Builder {
         let (task, handle) = unsafe { JoinHandle::new(blueprint) };
         worker.enter(|| {
             worker.enqueue(task);
-            worker.run_until(|| handle.is_finished());
+            worker.run_until(|| handle.is_finished() || runtime.ends_standing());
             let deadline = runtime.deadline();
             locked(&RUNNING).retain(|other| !std::ptr::eq(other.as_ptr(), &*runtime));
             runtime.stop();
@@ -176,6 +200,11 @@ impl Builder {
         }
         // Callbacks and states that were put aside too late are dropped with it.
         contain(move || drop(worker));
+        if runtime.ends_standing() {
+            return Err(RunError {
+                kind: Kind::Deadlock,
+            });
+        }
         finish(handle.join(), stragglers)
     }
 
@@ -187,6 +216,8 @@ impl Builder {
             class: Class::of(self.stack_size.unwrap_or(stack::DEFAULT_BYTES)),
             on_switch: self.on_switch,
             sleepers: AtomicUsize::new(0),
+            standstill: Standstill::new(),
+            deadlock_is_error: self.deadlock_is_error,
             stopping: AtomicBool::new(false),
             grace: self.grace.unwrap_or(Duration::from_secs(5)),
             deadline: OnceLock::new(),
@@ -281,6 +312,11 @@ fn run_worker(
 impl Runtime {
     pub(super) fn is_single(&self) -> bool {
         self.workers.len() == 1
+    }
+
+    /// Whether it is to end because nothing can ever run again.
+    fn ends_standing(&self) -> bool {
+        self.deadlock_is_error && self.standstill.is_reached()
     }
 
     /// When the grace is over, for all workers alike; it begins with the first call.
@@ -449,7 +485,8 @@ where
 
 /// Why [`run`] gave no value.
 ///
-/// One of: it was called inside a runtime or a bare coroutine; a worker could not be started; or
+/// One of: nothing could ever run again ([`RunError::is_deadlock`]); it was called inside a
+/// runtime or a bare coroutine; a worker could not be started; or
 /// `main` returned but coroutines ignored their cancellation for the whole grace period
 /// ([`RunError::stragglers`]); what `main` gave is dropped then.
 pub struct RunError {
@@ -459,10 +496,17 @@ pub struct RunError {
 enum Kind {
     Nested,
     Start(io::Error),
+    Deadlock,
     Stragglers(Vec<String>),
 }
 
 impl RunError {
+    /// Nothing could ever run again; see [`Builder::deadlock_is_error`]. Whoever would not end when
+    /// cancelled then, such as one that waits for a lock, has been leaked.
+    pub fn is_deadlock(&self) -> bool {
+        matches!(self.kind, Kind::Deadlock)
+    }
+
     /// `run` was called on a worker's thread, or inside a [`Coroutine`](crate::Coroutine).
     pub fn is_nested(&self) -> bool {
         matches!(self.kind, Kind::Nested)
@@ -487,6 +531,7 @@ impl fmt::Display for RunError {
             Kind::Nested => {
                 f.write_str("a runtime was started inside a runtime or a bare coroutine")
             }
+            Kind::Deadlock => f.write_str("a deadlock: nothing can ever run again"),
             Kind::Start(error) => write!(f, "the runtime could not start: {error}"),
             Kind::Stragglers(names) => {
                 write!(f, "{} coroutines ignored their cancellation: ", names.len())?;

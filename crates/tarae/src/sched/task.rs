@@ -27,6 +27,7 @@ use std::panic::{self, AssertUnwindSafe, Location};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence};
 
+use super::deadlock::Blocked;
 use super::inbox::Linked;
 use super::join::{JoinState, Joiner};
 use super::memory;
@@ -126,6 +127,11 @@ pub(crate) struct Task {
     pub(super) wait: Cell<WaitKey>,
     /// Whether the present wait may be cancelled.
     pub(super) cancellable: Cell<bool>,
+    /// Whom it waits for, while it does (see `deadlock`), and how often it has.
+    pub(super) blocked: Cell<Option<Blocked>>,
+    pub(super) waits: Cell<u64>,
+    /// Locks that it has taken and not let go of.
+    pub(super) held: Cell<u32>,
     /// It accepted a connection and has spawned nothing since (see `spawn`).
     pub(super) accepted: Cell<bool>,
     /// Its index among the worker's live coroutines.
@@ -244,6 +250,9 @@ impl TaskRef {
                     reason: Cell::new(WaitReason::None),
                     wait: Cell::new(NONE),
                     cancellable: Cell::new(false),
+                    blocked: Cell::new(None),
+                    waits: Cell::new(0),
+                    held: Cell::new(0),
                     accepted: Cell::new(false),
                     live: Cell::new(NONE),
                     switch: UnsafeCell::new(None),

@@ -13,7 +13,6 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::RawFd;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
@@ -38,7 +37,9 @@ const BUDGET: u32 = 128;
 /// Unstarted coroutines a thief takes at once.
 const LOOT: usize = 32;
 
+mod deadlock;
 mod ending;
+mod listing;
 mod simulated;
 mod unwinding;
 
@@ -151,6 +152,7 @@ impl Worker {
 
     /// The worker of this thread. Valid as long as the frames that asked: a worker outlives every
     /// coroutine that can still run on it.
+    #[inline]
     pub(crate) fn current() -> Option<&'static Worker> {
         let worker = CURRENT.get();
         // SAFETY: `enter` sets the pointer for the worker's lifetime on its own thread.
@@ -388,7 +390,7 @@ impl Worker {
     }
 
     /// Whether a coroutine was started on this worker and has not ended.
-    fn owns(&self, task: &TaskRef) -> bool {
+    pub(super) fn owns(&self, task: &TaskRef) -> bool {
         let live = self.live.borrow();
         live.get(task.live.get())
             .is_some_and(|ours| ours.as_ptr() == task.as_ptr())
@@ -679,7 +681,14 @@ impl Worker {
         } else {
             bound
         };
+        let quiet = bound.is_none() && self.is_quiet();
+        if quiet && self.runtime.standstill.enter(&self.runtime.workers) {
+            super::standstill::report(&self.runtime.workers);
+        }
         self.poll(bound);
+        if quiet {
+            self.runtime.standstill.leave();
+        }
         self.shared.end_sleep();
         if !single {
             sleepers.fetch_sub(1, Ordering::Relaxed);
@@ -763,38 +772,5 @@ impl Worker {
             .release(slot, generation, &mut woken);
         // Whoever waited is told by the loop, not from here: a callback may be what released it.
         self.woken.borrow_mut().append(&mut woken);
-    }
-
-    /// Every coroutine here, started or not.
-    pub(crate) fn for_each(&self, mut f: impl FnMut(&Task)) {
-        self.live.borrow().iter().for_each(|(_, task)| f(task));
-        // Those on offer cannot be looked at where other workers may take them.
-        let offered = std::iter::from_fn(|| self.shared.steal());
-        let offered = offered.map(|task| Ready::Task(task.into_raw()));
-        self.ready.borrow_mut().extend(offered);
-        for ready in self.ready.borrow().iter() {
-            if let Ready::Task(task) = ready {
-                // SAFETY: queued, so alive.
-                let task = unsafe { task.as_ref() };
-                if task.status.get() == Status::Unstarted {
-                    f(task);
-                }
-            }
-        }
-    }
-
-    /// Every coroutine that is yet to be made, with the descriptor it waits for; `None` if it has
-    /// been woken.
-    pub(crate) fn for_each_seed(&self, mut f: impl FnMut(&Seed, Option<RawFd>)) {
-        for (_, fd, waiter) in self.driver.borrow().waits() {
-            if let Waiter::Spawn(seed) = waiter {
-                f(seed, fd);
-            }
-        }
-        for ready in self.ready.borrow().iter() {
-            if let Ready::Seed(seed, _) = ready {
-                f(seed, None);
-            }
-        }
     }
 }

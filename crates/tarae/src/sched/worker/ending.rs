@@ -118,7 +118,7 @@ impl Worker {
 }
 
 /// A coroutine as a person would want it named.
-fn describe(task: &Task) -> String {
+pub(super) fn describe(task: &Task) -> String {
     let name = task.info.name.as_deref().unwrap_or("unnamed");
     let (id, site, reason) = (task.info.id, task.info.spawned_at, task.reason.get());
     format!("coroutine {id} ({name}), spawned at {site}, waiting for {reason}")
