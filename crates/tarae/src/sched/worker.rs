@@ -29,6 +29,7 @@ use crate::driver::slab::{NONE, Slab};
 use crate::driver::{Direction, Driver, Epoll, Source, Wake, Woken};
 use crate::stack::Cache;
 use crate::stack::overflow::{self, Occupant};
+use starved::Starved;
 
 /// Coroutines run between two looks at the driver.
 const BATCH: u32 = 64;
@@ -38,6 +39,7 @@ const BUDGET: u32 = 128;
 const LOOT: usize = 32;
 
 mod ending;
+mod starved;
 mod unwinding;
 
 thread_local! {
@@ -63,6 +65,7 @@ pub(crate) struct Worker {
     live: RefCell<Slab<TaskRef>>,
     stacks: RefCell<Cache>,
     spare: Spare,
+    starved: RefCell<Starved>,
     current: Cell<Option<NonNull<Task>>>,
     budget: Cell<u32>,
     stopping: Cell<bool>,
@@ -127,8 +130,9 @@ impl Worker {
             ready: RefCell::new(VecDeque::with_capacity(256)),
             woken: RefCell::new(Vec::with_capacity(256)),
             live: RefCell::new(Slab::new()),
-            stacks: RefCell::new(Cache::new(runtime.class)),
+            stacks: RefCell::new(Cache::new(runtime.class)?),
             spare: Spare::default(),
+            starved: RefCell::default(),
             current: Cell::new(None),
             budget: Cell::new(BUDGET),
             stopping: Cell::new(false),
@@ -511,11 +515,11 @@ impl Worker {
         if header.status.get() == Status::Unstarted {
             // SAFETY: an unstarted entry owns its reference.
             let owned = unsafe { TaskRef::from_raw(task) };
-            if self.stopping.get() || owned.cancelled.load(Ordering::Relaxed) {
+            if self.is_too_late(&owned) {
                 return self.abandon(owned, Failure::Cancelled);
             }
-            if let Err((owned, failure)) = self.start(owned) {
-                return self.abandon(owned, failure);
+            if let Err((owned, error)) = self.start(owned) {
+                return self.starve(owned, false, error);
             }
         }
         self.resume(task);
@@ -528,7 +532,7 @@ impl Worker {
         let task = owned.as_ptr();
         match self.start(owned) {
             Ok(()) => self.resume(task),
-            Err((owned, failure)) => self.abandon(owned, failure),
+            Err((owned, error)) => self.starve(owned, true, error),
         }
     }
 
@@ -564,7 +568,7 @@ impl Worker {
     }
 
     /// Gives an unstarted coroutine a stack.
-    fn start(&self, task: TaskRef) -> Result<(), (TaskRef, Failure)> {
+    fn start(&self, task: TaskRef) -> Result<(), (TaskRef, io::Error)> {
         let info = &task.info;
         // SAFETY: the name is the task's, which `live` keeps until the coroutine has returned.
         let occupant = unsafe { Occupant::spawned(info.id, info.name.as_deref(), info.spawned_at) };
@@ -576,7 +580,7 @@ impl Worker {
         };
         let stack = match stack {
             Ok(stack) => stack,
-            Err(error) => return Err((task, Failure::NoStack(error))),
+            Err(error) => return Err((task, error)),
         };
         let pointer = task.as_ptr();
         let switch = super::task::Switch::with_stack(stack, move |out, ()| {
@@ -615,6 +619,9 @@ impl Worker {
         if task.affinity == Affinity::Placed {
             self.shared.add_placed(-1);
         }
+        if !self.starved.borrow().is_empty() {
+            self.feed_one(task.class);
+        }
         // SAFETY: once, on the owner's thread, after the coroutine has left its result.
         unsafe { task.complete() };
     }
@@ -640,9 +647,12 @@ impl Worker {
         if busy || self.stacks.borrow_mut().trim_some() {
             self.poll(Some(self.coarse_now()));
         } else {
-            self.sleep(bound);
+            self.sleep(self.starved.borrow().bound(bound));
         }
         self.handle_woken();
+        if self.starved.borrow().is_due(self.coarse_now()) {
+            self.retry_starved();
+        }
     }
 
     fn poll(&self, bound: Option<Instant>) {
@@ -754,6 +764,7 @@ impl Worker {
     /// Every coroutine here, started or not.
     pub(crate) fn for_each(&self, mut f: impl FnMut(&Task)) {
         self.live.borrow().iter().for_each(|(_, task)| f(task));
+        self.starved.borrow().iter().for_each(&mut f);
         // Those on offer cannot be looked at where other workers may take them.
         let offered = std::iter::from_fn(|| self.shared.steal());
         let offered = offered.map(|task| Ready::Task(task.into_raw()));
