@@ -4,6 +4,7 @@
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
+use std::time::Duration;
 
 use rustix::process::Resource;
 use tarae::net::{TcpListener, TcpStream, Wake, park_until_readable};
@@ -225,5 +226,20 @@ fn are_dropped_when_the_runtime_ends() {
             drop(handles);
         });
         assert_eq!(Arc::strong_count(&held), 1);
+    });
+}
+
+/// Nor do those of a runtime without grace leave anybody waiting for them.
+#[test]
+fn are_cancelled_when_there_is_no_grace() {
+    alone("starved::are_cancelled_when_there_is_no_grace", || {
+        let (give, got) = std::sync::mpsc::channel();
+        let runtime = tarae::Builder::new().workers(1).grace(Duration::ZERO);
+        let left = runtime.run(|| {
+            let (mut handles, _) = take_all(&Gate::default());
+            give.send(handles.pop().unwrap()).unwrap();
+        });
+        assert!(!left.unwrap_err().stragglers().is_empty());
+        assert!(got.recv().unwrap().join().unwrap_err().is_cancelled());
     });
 }
