@@ -190,6 +190,17 @@ pub(crate) fn reserve(bytes: usize) -> io::Result<usize> {
     Ok(address as usize)
 }
 
+/// The limit on the process's address space in bytes (RLIMIT_AS), if there is one.
+pub(crate) fn address_space_max() -> Option<u64> {
+    let mut limit = libc::rlimit {
+        rlim_cur: libc::RLIM_INFINITY,
+        rlim_max: libc::RLIM_INFINITY,
+    };
+    // SAFETY: room for one limit; after a failure it is as above.
+    unsafe { libc::getrlimit(libc::RLIMIT_AS, &mut limit) };
+    (limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
+}
+
 /// Makes a range fault on every access, without splitting the mapping.
 ///
 /// # Safety

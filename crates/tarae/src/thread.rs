@@ -29,6 +29,15 @@ pub type Result<T> = std::result::Result<T, JoinError>;
 /// It begins when a worker comes round to it, never inside this call. Idle workers are called to
 /// help when more than one waits to begin; a single one begins when this coroutine waits or yields.
 ///
+/// # Where there is no stack
+///
+/// A stack is needed when the coroutine begins. If the limits of the process allow no further one,
+/// it waits with all that its closure owns until one is free, shown by
+/// [`inspect`](crate::inspect) as [`WaitReason::Stack`]. So a connection that was accepted is
+/// served later, not lost. Only whoever joins it is told, without waiting, by
+/// [`JoinError::is_no_stack`]. How many there can be is said at
+/// [`tarae::Builder::stack_size`](crate::Builder::stack_size).
+///
 /// # Panics
 ///
 /// When no runtime is running: call it inside [`run`](crate::run).

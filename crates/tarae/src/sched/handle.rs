@@ -57,7 +57,8 @@ impl<T> JoinHandle<T> {
     ///
     /// [`JoinError::is_panic`] when the coroutine panicked, [`JoinError::is_cancelled`] when it
     /// was cancelled before it ran, or when the wait itself was cancelled,
-    /// [`JoinError::is_leaked`] when its runtime has ended without it.
+    /// [`JoinError::is_leaked`] when its runtime has ended without it,
+    /// [`JoinError::is_no_stack`] when it cannot begin since there is no stack for it.
     ///
     /// # Panics
     ///
@@ -90,7 +91,7 @@ impl<T> JoinHandle<T> {
             kind: match failure {
                 Failure::Panic(payload) => Kind::Panic(Mutex::new(payload)),
                 Failure::Cancelled => Kind::NeverRan,
-                Failure::NoStack(error) => Kind::NoStack(error.to_string()),
+                Failure::NoStack(error) => Kind::NoStack(error),
                 Failure::Leaked => Kind::Leaked,
             },
         })
@@ -192,6 +193,12 @@ impl JoinError {
     /// ```
     pub fn is_leaked(&self) -> bool {
         matches!(self.kind, Kind::Leaked)
+    }
+
+    /// The coroutine never ran: the process has as many stacks as its limits allow, and none was
+    /// free. The text says which limit was met and how to raise it.
+    pub fn is_no_stack(&self) -> bool {
+        matches!(self.kind, Kind::NoStack(_))
     }
 
     /// The payload of the panic, for [`std::panic::resume_unwind`].

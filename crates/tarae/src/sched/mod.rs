@@ -113,6 +113,9 @@ pub enum WaitReason {
     Channel,
     /// A job on a pool's thread.
     Offload,
+    /// A stack to begin on: the process has as many as its limits allow, see
+    /// [`spawn`](crate::spawn).
+    Stack,
 }
 
 impl fmt::Display for WaitReason {
@@ -131,6 +134,7 @@ impl fmt::Display for WaitReason {
             WaitReason::Condition => f.write_str("a condition"),
             WaitReason::Channel => f.write_str("a channel"),
             WaitReason::Offload => f.write_str("an offloaded job"),
+            WaitReason::Stack => f.write_str("a stack"),
         }
     }
 }

@@ -71,7 +71,8 @@ pub(crate) fn run<T>(
     let runtime = Arc::new(builder.build().map_err(Stuck::Start)?);
     let workers: Vec<Worker> = (0..count)
         .map(|index| Worker::simulated(index, &runtime, world))
-        .collect();
+        .collect::<io::Result<_>>()
+        .map_err(Stuck::Start)?;
     let blueprint = Blueprint {
         body: |_: Wake| main(),
         name: Some("main".into()),

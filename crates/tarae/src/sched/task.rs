@@ -21,7 +21,6 @@
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
 use std::fmt;
-use std::io;
 use std::mem;
 use std::panic::{self, AssertUnwindSafe, Location};
 use std::ptr::NonNull;
@@ -157,8 +156,8 @@ pub(crate) enum Failure {
     Panic(Box<dyn Any + Send>),
     /// It never ran: the runtime had ended.
     Cancelled,
-    /// It never ran: there was no stack for it.
-    NoStack(io::Error),
+    /// It never ran: there was no stack for it. Says why.
+    NoStack(String),
     /// It would not end and never runs again.
     Leaked,
 }

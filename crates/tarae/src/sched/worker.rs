@@ -29,6 +29,7 @@ use crate::driver::slab::{NONE, Slab};
 use crate::driver::{Backend, Direction, Driver, Epoll, Source, Wake, Woken};
 use crate::stack::Cache;
 use crate::stack::overflow::{self, Occupant};
+use starved::Starved;
 
 /// Coroutines run between two looks at the driver.
 const BATCH: u32 = 64;
@@ -41,6 +42,7 @@ mod deadlock;
 mod ending;
 mod listing;
 mod simulated;
+mod starved;
 mod unwinding;
 
 thread_local! {
@@ -68,6 +70,7 @@ pub(crate) struct Worker {
     live: RefCell<Slab<TaskRef>>,
     stacks: RefCell<Cache>,
     spare: Spare,
+    starved: RefCell<Starved>,
     current: Cell<Option<NonNull<Task>>>,
     budget: Cell<u32>,
     stopping: Cell<bool>,
@@ -118,7 +121,7 @@ pub(super) fn cancel(task: &TaskRef) {
 impl Worker {
     pub(super) fn new(shared: &'static Shared, runtime: Arc<Runtime>) -> io::Result<Worker> {
         let driver = Epoll::new(shared.number(), shared.notification(), shared)?;
-        Ok(Worker::on(shared, runtime, Backend::Epoll(driver), None))
+        Worker::on(shared, runtime, Backend::Epoll(driver), None)
     }
 
     fn on(
@@ -126,11 +129,12 @@ impl Worker {
         runtime: Arc<Runtime>,
         driver: Backend<Waiter>,
         world: Option<Arc<World>>,
-    ) -> Worker {
+    ) -> io::Result<Worker> {
         let ours = |other: &&Shared| std::ptr::eq(*other, shared);
         let index = runtime.workers.iter().position(ours);
+        let stacks = Cache::new(runtime.class)?;
         shared.begin_use();
-        Worker {
+        Ok(Worker {
             shared,
             number: shared.number(),
             index: index.expect("a worker of its runtime"),
@@ -139,15 +143,16 @@ impl Worker {
             ready: RefCell::new(VecDeque::with_capacity(256)),
             woken: RefCell::new(Vec::with_capacity(256)),
             live: RefCell::new(Slab::new()),
-            stacks: RefCell::new(Cache::new(runtime.class)),
+            stacks: RefCell::new(stacks),
             spare: Spare::default(),
+            starved: RefCell::default(),
             current: Cell::new(None),
             budget: Cell::new(BUDGET),
             stopping: Cell::new(false),
             turns: Cell::new(0),
             panicking: Cell::new(0),
             runtime,
-        }
+        })
     }
 
     /// The worker of this thread. Valid as long as the frames that asked: a worker outlives every
@@ -526,11 +531,11 @@ impl Worker {
         if header.status.get() == Status::Unstarted {
             // SAFETY: an unstarted entry owns its reference.
             let owned = unsafe { TaskRef::from_raw(task) };
-            if self.stopping.get() || owned.cancelled.load(Ordering::Relaxed) {
+            if self.is_too_late(&owned) {
                 return self.abandon(owned, Failure::Cancelled);
             }
-            if let Err((owned, failure)) = self.start(owned) {
-                return self.abandon(owned, failure);
+            if let Err((owned, error)) = self.start(owned) {
+                return self.starve(owned, false, error);
             }
         }
         self.resume(task);
@@ -544,7 +549,7 @@ impl Worker {
         let task = owned.as_ptr();
         match self.start(owned) {
             Ok(()) => self.resume(task),
-            Err((owned, failure)) => self.abandon(owned, failure),
+            Err((owned, error)) => self.starve(owned, true, error),
         }
     }
 
@@ -580,7 +585,7 @@ impl Worker {
     }
 
     /// Gives an unstarted coroutine a stack.
-    fn start(&self, task: TaskRef) -> Result<(), (TaskRef, Failure)> {
+    fn start(&self, task: TaskRef) -> Result<(), (TaskRef, io::Error)> {
         let info = &task.info;
         // SAFETY: the name is the task's, which `live` keeps until the coroutine has returned.
         let occupant = unsafe { Occupant::spawned(info.id, info.name.as_deref(), info.spawned_at) };
@@ -592,7 +597,7 @@ impl Worker {
         };
         let stack = match stack {
             Ok(stack) => stack,
-            Err(error) => return Err((task, Failure::NoStack(error))),
+            Err(error) => return Err((task, error)),
         };
         let pointer = task.as_ptr();
         let switch = super::task::Switch::with_stack(stack, move |out, ()| {
@@ -631,6 +636,9 @@ impl Worker {
         if task.affinity == Affinity::Placed {
             self.shared.add_placed(-1);
         }
+        if !self.starved.borrow().is_empty() {
+            self.feed_one(task.class);
+        }
         // SAFETY: once, on the owner's thread, after the coroutine has left its result.
         unsafe { task.complete() };
     }
@@ -656,9 +664,12 @@ impl Worker {
         if busy || self.stacks.borrow_mut().trim_some() {
             self.poll(Some(self.coarse_now()));
         } else {
-            self.sleep(bound);
+            self.sleep(self.starved.borrow().bound(bound));
         }
         self.handle_woken();
+        if self.starved.borrow().is_due(self.coarse_now()) {
+            self.retry_starved();
+        }
     }
 
     fn poll(&self, bound: Option<Instant>) {

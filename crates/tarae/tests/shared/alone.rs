@@ -18,6 +18,8 @@ pub(crate) fn alone_saying(name: &'static str, test: impl FnOnce()) -> Option<St
     let output = std::process::Command::new(program)
         .args([name, "--exact", "--nocapture", "--test-threads=1"])
         .env(VARIABLE, name)
+        // One arena: the address space then grows by what the test does, not by who allocates.
+        .env("MALLOC_ARENA_MAX", "1")
         .output()
         .expect("starting this program again");
     let said = String::from_utf8_lossy(&output.stdout);

@@ -48,6 +48,7 @@ impl Worker {
     pub(in crate::sched) fn is_idle(&self) -> bool {
         self.live.borrow().len() == 0
             && self.ready.borrow().is_empty()
+            && self.starved.borrow().is_empty()
             && self.woken.borrow().is_empty()
             && self.driver.borrow().waits().next().is_none()
     }
@@ -98,6 +99,7 @@ impl Worker {
         for message in self.shared.close() {
             self.receive(message);
         }
+        self.abandon_starved();
         loop {
             let offered = self.shared.steal().map(|task| Ready::Task(task.into_raw()));
             let task = match offered.or_else(|| self.ready.borrow_mut().pop_front()) {

@@ -13,6 +13,7 @@ impl Worker {
     /// Every coroutine here, started or not.
     pub(crate) fn for_each(&self, mut f: impl FnMut(&Task)) {
         self.live.borrow().iter().for_each(|(_, task)| f(task));
+        self.starved.borrow().iter().for_each(&mut f);
         // Those on offer cannot be looked at where other workers may take them.
         let offered = std::iter::from_fn(|| self.shared.steal());
         let offered = offered.map(|task| Ready::Task(task.into_raw()));

@@ -3,6 +3,7 @@
 //! Called by `sched::simulation`, on the one thread that all workers of such a run share. It goes
 //! through the loop's own functions; nothing here decides who runs but the length of a batch.
 
+use std::io;
 use std::sync::Arc;
 
 use super::{BATCH, CURRENT, Runtime, Shared, Worker};
@@ -19,7 +20,7 @@ impl Worker {
         index: usize,
         runtime: &Arc<Runtime>,
         world: &Arc<World>,
-    ) -> Worker {
+    ) -> io::Result<Worker> {
         let shared: &'static Shared = runtime.workers[index];
         let driver = Backend::Sim(Sim::new(Arc::clone(world), index));
         Worker::on(shared, Arc::clone(runtime), driver, Some(Arc::clone(world)))
