@@ -38,6 +38,9 @@ mod driver {
     pub(crate) use crate::slab;
 }
 
+#[allow(unsafe_code)]
+#[path = "../../tarae/src/scope/count.rs"]
+mod count;
 #[path = "../../tarae/src/sync/gate.rs"]
 mod gate;
 #[allow(unsafe_code)]

@@ -3,6 +3,7 @@
 
 mod offload;
 mod parker;
+mod scope;
 mod sync;
 
 use std::ptr::NonNull;

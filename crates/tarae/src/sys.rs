@@ -131,20 +131,32 @@ pub(crate) fn eventfd_read(fd: RawFd) -> io::Result<u64> {
 /// Waits until `fd` has one of `events` (`POLLIN`, `POLLOUT`, …), for at most `timeout`. Gives the
 /// events that occurred, 0 on time-out. `EINTR` counts as a time-out of nothing: call again.
 pub(crate) fn poll_wait(fd: RawFd, events: i16, timeout: Option<Duration>) -> io::Result<i16> {
-    let mut entry = libc::pollfd {
+    poll_either_wait(fd, events, None, timeout).map(|(events, _)| events)
+}
+
+/// As `poll_wait`, and ends when `other` is readable: tells whether it was.
+pub(crate) fn poll_either_wait(
+    fd: RawFd,
+    events: i16,
+    other: Option<RawFd>,
+    timeout: Option<Duration>,
+) -> io::Result<(i16, bool)> {
+    // The kernel passes over entries with a negative descriptor.
+    let entry = |fd, events| libc::pollfd {
         fd,
         events,
         revents: 0,
     };
+    let mut entries = [entry(fd, events), entry(other.unwrap_or(-1), libc::POLLIN)];
     let timespec = timeout.map(|timeout| libc::timespec {
         tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
         tv_nsec: timeout.subsec_nanos().into(),
     });
     let timespec_ptr = timespec.as_ref().map_or(ptr::null(), ptr::from_ref);
-    // SAFETY: one entry, a null or valid time, no signal mask.
-    match check(unsafe { libc::ppoll(&mut entry, 1, timespec_ptr, ptr::null()) }) {
-        Ok(_) => Ok(entry.revents),
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
+    // SAFETY: two entries, a null or valid time, no signal mask.
+    match check(unsafe { libc::ppoll(entries.as_mut_ptr(), 2, timespec_ptr, ptr::null()) }) {
+        Ok(_) => Ok((entries[0].revents, entries[1].revents != 0)),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok((0, false)),
         Err(error) => Err(error),
     }
 }

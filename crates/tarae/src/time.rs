@@ -140,20 +140,18 @@ pub fn system_time() -> SystemTime {
 }
 
 /// Waits for `duration` at least: parks the coroutine, blocks a plain thread. A zero duration
-/// yields. Returns early when cancelled.
+/// yields. Returns early when cancelled, and at a [deadline](crate::cancel) around it.
 pub fn sleep(duration: Duration) {
     if duration.is_zero() {
         return sched::yield_now();
     }
     match sched::now().checked_add(duration) {
         Some(deadline) => sleep_until(Instant(deadline)),
-        // Beyond what the clock can say: until cancelled.
-        None => loop {
+        // A century stands for what is beyond the clock.
+        None => {
             let century = Duration::from_secs(100 * 365 * 24 * 3600);
-            if sched::sleep_until(sched::now() + century) == crate::Wake::Cancelled {
-                return;
-            }
-        },
+            sleep_until(Instant::now() + century);
+        }
     }
 }
 
@@ -199,7 +197,7 @@ pub struct Interval {
 impl Interval {
     /// Waits for the next tick and gives the instant it was due. Ticks that passed while nobody
     /// waited are skipped, not made up for: the next one is the next multiple of the period.
-    /// Returns early when cancelled.
+    /// Returns early when cancelled, or at a deadline around it.
     pub fn tick(&mut self) -> Instant {
         sleep_until(self.next);
         let due = self.next;

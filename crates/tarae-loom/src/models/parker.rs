@@ -1,6 +1,6 @@
 //! What a waiter of the models sleeps on.
 //!
-//! Used by `offload` and `sync`.
+//! Used by `offload`, `scope` and `sync`.
 
 use loom::sync::{Condvar, Mutex};
 

@@ -98,14 +98,20 @@ impl TcpListener {
     }
 
     /// Connections as they come: [`accept`](TcpListener::accept) again and again. Unlike std's, the
-    /// iterator ends when the coroutine is cancelled.
+    /// iterator ends when the coroutine is cancelled, or a deadline around it has passed.
     pub fn incoming(&self) -> Incoming<'_> {
-        Incoming { listener: self }
+        Incoming {
+            listener: self,
+            ended: false,
+        }
     }
 
     /// As [`incoming`](TcpListener::incoming), owning the listener.
     pub fn into_incoming(self) -> IntoIncoming {
-        IntoIncoming { listener: self }
+        IntoIncoming {
+            listener: self,
+            ended: false,
+        }
     }
 
     /// The address it listens on.
@@ -151,6 +157,7 @@ impl fmt::Debug for TcpListener {
 #[must_use = "an iterator does nothing until it is asked"]
 pub struct Incoming<'a> {
     listener: &'a TcpListener,
+    ended: bool,
 }
 
 /// See [`TcpListener::into_incoming`].
@@ -158,20 +165,32 @@ pub struct Incoming<'a> {
 #[must_use = "an iterator does nothing until it is asked"]
 pub struct IntoIncoming {
     listener: TcpListener,
+    ended: bool,
 }
 
-fn next(listener: &TcpListener) -> Option<io::Result<TcpStream>> {
-    match listener.accept() {
-        Err(error) if Cancelled::is(&error) => None,
-        result => Some(result.map(|(stream, _)| stream)),
+/// What an iterator makes of what `accept` gave: the end, if that was cut short.
+pub(crate) fn unless_ended<T>(accepted: io::Result<T>, ended: &mut bool) -> Option<io::Result<T>> {
+    // A listener has no time-outs, so it is a deadline around it that has passed.
+    let cut_short = |error: &io::Error| {
+        let timed_out = error.kind() == io::ErrorKind::TimedOut && error.raw_os_error().is_none();
+        timed_out || Cancelled::is(error)
+    };
+    *ended = accepted.as_ref().is_err_and(cut_short);
+    (!*ended).then_some(accepted)
+}
+
+fn next(listener: &TcpListener, ended: &mut bool) -> Option<io::Result<TcpStream>> {
+    if *ended {
+        return None;
     }
+    unless_ended(listener.accept().map(|(stream, _)| stream), ended)
 }
 
 impl Iterator for Incoming<'_> {
     type Item = io::Result<TcpStream>;
 
     fn next(&mut self) -> Option<io::Result<TcpStream>> {
-        next(self.listener)
+        next(self.listener, &mut self.ended)
     }
 }
 
@@ -179,10 +198,9 @@ impl Iterator for IntoIncoming {
     type Item = io::Result<TcpStream>;
 
     fn next(&mut self) -> Option<io::Result<TcpStream>> {
-        next(&self.listener)
+        next(&self.listener, &mut self.ended)
     }
 }
 
-// A cancelled coroutine stays cancelled.
 impl FusedIterator for Incoming<'_> {}
 impl FusedIterator for IntoIncoming {}

@@ -58,7 +58,9 @@ impl<T> JoinHandle<T> {
     /// [`JoinError::is_panic`] when the coroutine panicked, [`JoinError::is_cancelled`] when it
     /// was cancelled before it ran, or when the wait itself was cancelled,
     /// [`JoinError::is_leaked`] when its runtime has ended without it,
-    /// [`JoinError::is_no_stack`] when it cannot begin since there is no stack for it.
+    /// [`JoinError::is_no_stack`] when it cannot begin since there is no stack for it,
+    /// [`JoinError::is_timeout`] when a deadline around it ended the wait. The coroutine goes on
+    /// then, detached.
     ///
     /// # Panics
     ///
@@ -75,14 +77,18 @@ impl<T> JoinHandle<T> {
         let registered = unsafe { self.task.join.register(Unparker::current()) };
         let _blocking = registered.then(|| deadlock::waits_for_end(&self.task));
         while registered && !self.task.join.is_done() {
-            if super::park(reason, None, Cancel::Yes) != Wake::Cancelled {
+            let wake = super::park(reason, None, Cancel::Yes);
+            if wake == Wake::Ready {
                 continue;
             }
             // SAFETY: registered above.
             if unsafe { self.task.join.withdraw() } {
                 return Err(JoinError {
-                    kind: Kind::WaitCancelled,
+                    kind: Kind::WaitEnded(wake),
                 });
+            }
+            if wake == Wake::TimedOut {
+                super::context::not_met();
             }
         }
         self.done = true;
@@ -158,8 +164,11 @@ enum Kind {
     Panic(Mutex<Box<dyn Any + Send>>),
     NeverRan,
     NoStack(String),
-    WaitCancelled,
     Leaked,
+    /// It returned an error, which its scope gives.
+    Failed,
+    /// The wait was ended: cancelled, or by a deadline.
+    WaitEnded(Wake),
 }
 
 impl JoinError {
@@ -170,7 +179,34 @@ impl JoinError {
 
     /// The coroutine was cancelled before it ran, or this wait was cancelled.
     pub fn is_cancelled(&self) -> bool {
-        matches!(self.kind, Kind::NeverRan | Kind::WaitCancelled)
+        matches!(self.kind, Kind::NeverRan | Kind::WaitEnded(Wake::Cancelled))
+    }
+
+    /// A [deadline](crate::cancel) ended the wait; the coroutine goes on.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self.kind, Kind::WaitEnded(Wake::TimedOut))
+    }
+
+    /// The coroutine returned an error, which is what its
+    /// [`try_scope`](crate::scope::try_scope) gives if it was the first.
+    pub fn is_failed(&self) -> bool {
+        matches!(self.kind, Kind::Failed)
+    }
+
+    pub(crate) fn failed() -> JoinError {
+        JoinError { kind: Kind::Failed }
+    }
+
+    pub(crate) fn never_ran() -> JoinError {
+        JoinError {
+            kind: Kind::NeverRan,
+        }
+    }
+
+    pub(crate) fn panicked(payload: Box<dyn Any + Send>) -> JoinError {
+        JoinError {
+            kind: Kind::Panic(Mutex::new(payload)),
+        }
     }
 
     /// The coroutine ignored its cancellation for the whole grace period at the end of its runtime:
@@ -229,10 +265,14 @@ impl fmt::Display for JoinError {
             }
             Kind::NeverRan => f.write_str("the coroutine was cancelled before it ran"),
             Kind::NoStack(error) => write!(f, "the coroutine did not run: {error}"),
-            Kind::WaitCancelled => f.write_str("the wait for the coroutine was cancelled"),
             Kind::Leaked => f.write_str(
                 "the coroutine ignored its cancellation for the whole grace period and was leaked",
             ),
+            Kind::Failed => f.write_str("the coroutine returned an error to its scope"),
+            Kind::WaitEnded(Wake::TimedOut) => {
+                f.write_str("the coroutine did not end before the deadline")
+            }
+            Kind::WaitEnded(_) => f.write_str("the wait for the coroutine was cancelled"),
         }
     }
 }

@@ -414,6 +414,15 @@ pub(crate) struct Spawn {
 }
 
 impl Spawn {
+    /// No name, the runtime's stack size.
+    pub(crate) fn here(spawned_at: &'static Location<'static>) -> Spawn {
+        Spawn {
+            name: None,
+            stack_size: None,
+            spawned_at,
+        }
+    }
+
     fn blueprint<F>(self, body: F, affinity: Affinity, default: &'static Class) -> Blueprint<F> {
         let class = self.stack_size.map_or(default, Class::of);
         Blueprint {
@@ -432,7 +441,19 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    let body = |_: Wake| f();
+    // SAFETY: `Send` and `'static`, so it may run and end on any thread at any time.
+    unsafe { spawn_unchecked(spawn, f) }.ok()
+}
+
+/// As `spawn`, for a scope; gives `f` back.
+///
+/// # Safety
+/// `f` and `T` may change threads, and what they borrow outlives the run and the drop of `f`, and
+/// whatever is done with the handle.
+pub(crate) unsafe fn spawn_unchecked<F, T>(spawn: Spawn, f: F) -> Result<JoinHandle<T>, F>
+where
+    F: FnOnce() -> T,
+{
     if let Some(worker) = Worker::current() {
         let runtime = &worker.runtime;
         let placed = !runtime.is_single() && worker.take_accept();
@@ -441,9 +462,9 @@ where
         } else {
             Affinity::Stealable
         };
-        // SAFETY: `Send` and `'static`, so it may run and end on any thread at any time.
+        // SAFETY: the caller's promise.
         let (task, handle) =
-            unsafe { JoinHandle::new(spawn.blueprint(body, affinity, runtime.class)) };
+            unsafe { JoinHandle::new(spawn.blueprint(|_: Wake| f(), affinity, runtime.class)) };
         worker.note_spawn(&task);
         let here = worker.shared();
         let target = if placed {
@@ -459,14 +480,17 @@ where
         } else {
             hand_over(target, task, placed);
         }
-        return Some(handle);
+        return Ok(handle);
     }
-    let runtime = locked(&RUNNING).iter().rev().find_map(Weak::upgrade)?;
-    let blueprint = spawn.blueprint(body, Affinity::Stealable, runtime.class);
-    // SAFETY: as above.
+    let running = locked(&RUNNING).iter().rev().find_map(Weak::upgrade);
+    let Some(runtime) = running else {
+        return Err(f);
+    };
+    let blueprint = spawn.blueprint(|_: Wake| f(), Affinity::Stealable, runtime.class);
+    // SAFETY: the caller's promise.
     let (task, handle) = unsafe { JoinHandle::new(blueprint) };
     hand_over(runtime.least_loaded(None), task, false);
-    Some(handle)
+    Ok(handle)
 }
 
 fn hand_over(target: &'static Shared, task: TaskRef, placed: bool) {
@@ -489,14 +513,29 @@ where
     F: FnOnce() -> T + 'static,
     T: 'static,
 {
-    let worker = Worker::current()?;
+    // SAFETY: `'static`.
+    unsafe { spawn_local_unchecked(spawn, f) }.ok()
+}
+
+/// As `spawn_local`, for a scope; gives `f` back.
+///
+/// # Safety
+/// What `f` and `T` borrow outlives the run and the drop of `f`, and whatever is done with the
+/// handle.
+pub(crate) unsafe fn spawn_local_unchecked<F, T>(spawn: Spawn, f: F) -> Result<JoinHandle<T>, F>
+where
+    F: FnOnce() -> T,
+{
+    let Some(worker) = Worker::current() else {
+        return Err(f);
+    };
     let blueprint = spawn.blueprint(|_: Wake| f(), Affinity::Local, worker.runtime.class);
-    // SAFETY: it starts, runs and ends on this thread, where its handle has to stay too unless the
-    // result is `Send`.
+    // SAFETY: the caller's promise. It starts, runs and ends on this thread, where its handle has
+    // to stay too unless the result is `Send`.
     let (task, handle) = unsafe { JoinHandle::new(blueprint) };
     worker.note_spawn(&task);
     worker.enqueue(task);
-    Some(handle)
+    Ok(handle)
 }
 
 /// Why [`run`] gave no value.

@@ -18,6 +18,8 @@ use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 use std::time::Instant;
 
+use super::context::Slot;
+use super::locals::Locals;
 use super::memory::Spare;
 use super::runtime::{Runtime, Switch};
 use super::seed::Seed;
@@ -38,12 +40,15 @@ const BUDGET: u32 = 128;
 /// Unstarted coroutines a thief takes at once.
 const LOOT: usize = 32;
 
+mod cancelling;
 mod deadlock;
 mod ending;
 mod listing;
 mod simulated;
 mod starved;
 mod unwinding;
+
+pub(super) use cancelling::{cancel, reexamine};
 
 thread_local! {
     static CURRENT: Cell<*const Worker> = const { Cell::new(std::ptr::null()) };
@@ -91,29 +96,6 @@ pub(super) fn unpark(task: &TaskRef) {
                 // A closed inbox: the coroutine was leaked at shutdown and never runs again.
                 drop(owner.send(task.clone()));
             }
-        }
-    }
-}
-
-/// Cancels a coroutine from wherever this is called: one that has not started never will.
-pub(super) fn cancel(task: &TaskRef) {
-    task.cancelled.store(true, Ordering::Relaxed);
-    fence(Ordering::SeqCst);
-    let owner = task.owner.load(Ordering::Acquire);
-    // SAFETY: null or a `Shared`, which is never freed.
-    let Some(owner) = (unsafe { owner.as_ref() }) else {
-        return;
-    };
-    match Worker::current() {
-        Some(worker) if std::ptr::eq(owner, worker.shared) => worker.cancel(task),
-        _ => {
-            let task = task.clone();
-            owner.post(move |worker| {
-                // A later worker on this inbox does not own it.
-                if task.status.get() != Status::Finished && worker.owns(&task) {
-                    worker.cancel(&task);
-                }
-            });
         }
     }
 }
@@ -262,12 +244,17 @@ impl Worker {
             task.park.end();
             return self.refuse_to_wait();
         }
+        let (deadline, outer) = match cancel {
+            Cancel::Yes => task.context.bound(deadline),
+            Cancel::No => (deadline, false),
+        };
         if let Some(deadline) = deadline {
             let waiter = Waiter::Coroutine(NonNull::from(task));
             task.wait
                 .set(self.driver.borrow_mut().sleep(waiter, deadline));
         }
-        self.suspend(Status::ParkedForToken, reason, cancel)
+        let wake = self.suspend(Status::ParkedForToken, reason, cancel);
+        task.note_limit(outer, wake)
     }
 
     pub(super) fn wait_ready(
@@ -280,6 +267,7 @@ impl Worker {
         if self.is_cancelled() {
             return Ok(self.refuse_to_wait());
         }
+        let (deadline, outer) = task.context.bound(deadline);
         let mut driver = self.driver.borrow_mut();
         let place = driver.register(source, direction)?;
         let waiter = Waiter::Coroutine(NonNull::from(task));
@@ -292,7 +280,8 @@ impl Worker {
             Direction::Read => WaitReason::Readable(source.raw()),
             Direction::Write => WaitReason::Writable(source.raw()),
         };
-        Ok(self.suspend(Status::ParkedInDriver, reason, Cancel::Yes))
+        let wake = self.suspend(Status::ParkedInDriver, reason, Cancel::Yes);
+        Ok(task.note_limit(outer, wake))
     }
 
     pub(super) fn sleep_until(&self, deadline: Instant) -> Wake {
@@ -300,10 +289,17 @@ impl Worker {
         if self.is_cancelled() {
             return self.refuse_to_wait();
         }
+        let (bound, outer) = task.context.bound(Some(deadline));
         let waiter = Waiter::Coroutine(NonNull::from(task));
-        task.wait
-            .set(self.driver.borrow_mut().sleep(waiter, deadline));
-        self.suspend(Status::ParkedInDriver, WaitReason::Sleep, Cancel::Yes)
+        let wait = self
+            .driver
+            .borrow_mut()
+            .sleep(waiter, bound.unwrap_or(deadline));
+        task.wait.set(wait);
+        match self.suspend(Status::ParkedInDriver, WaitReason::Sleep, Cancel::Yes) {
+            Wake::TimedOut if !outer => Wake::Ready,
+            wake => task.note_limit(outer, wake),
+        }
     }
 
     /// A wait of a cancelled coroutine. It yields all the same: a loop around a wait that ignores
@@ -346,10 +342,14 @@ impl Worker {
             .is_some_and(|task| unsafe { task.as_ref() }.accepted.take())
     }
 
-    /// Whether the running coroutine is refused what can be cancelled: it has been, or it unwinds.
-    pub(crate) fn is_cancelled(&self) -> bool {
-        self.in_coroutine()
-            && (self.task().cancelled.load(Ordering::Relaxed) || self.is_unwinding())
+    /// What bounds the running coroutine's waits.
+    pub(super) fn slot(&self) -> &Slot {
+        &self.task().context
+    }
+
+    /// The running coroutine's locals.
+    pub(super) fn locals(&self) -> &Locals {
+        self.task().locals()
     }
 
     /// Whether the running coroutine counts as one of this worker's connections.
@@ -392,28 +392,6 @@ impl Worker {
             self.forget_wait(task);
             self.make_ready(task, Wake::Ready);
         }
-    }
-
-    /// Whether a coroutine was started on this worker and has not ended.
-    pub(super) fn owns(&self, task: &TaskRef) -> bool {
-        let live = self.live.borrow();
-        live.get(task.live.get())
-            .is_some_and(|ours| ours.as_ptr() == task.as_ptr())
-    }
-
-    /// Cancels a coroutine of this worker: the wait it is in, if that can be, and all later ones.
-    pub(super) fn cancel(&self, task: &Task) {
-        task.cancelled.store(true, Ordering::Relaxed);
-        if !task.cancellable.get() {
-            return;
-        }
-        match task.status.get() {
-            Status::ParkedForToken => task.park.end(),
-            Status::ParkedInDriver => {}
-            _ => return,
-        }
-        self.forget_wait(task);
-        self.make_ready(task, Wake::Cancelled);
     }
 
     /// Puts an unstarted coroutine where it will be started: here, or by a thief.

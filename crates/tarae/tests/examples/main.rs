@@ -6,6 +6,7 @@
 mod book_server;
 mod chat;
 mod echo;
+mod fan_out;
 mod ported;
 mod program;
 mod readme;

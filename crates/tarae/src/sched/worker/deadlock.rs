@@ -14,7 +14,7 @@ impl Worker {
         self.current.get().map(|task| unsafe { task.as_ref() })
     }
 
-    pub(in crate::sched) fn is_stopping(&self) -> bool {
+    pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.get()
     }
 

@@ -118,8 +118,10 @@ impl UnixStream {
                 Err(error) => return Err(error),
             }
             let pause = Duration::from_millis(pause_ms);
-            if sched::sleep_until(sched::now() + pause) == Wake::Cancelled {
-                return Err(io::Error::other(Cancelled));
+            match sched::sleep_until(sched::now() + pause) {
+                Wake::Ready => {}
+                Wake::TimedOut => return Err(io::ErrorKind::TimedOut.into()),
+                Wake::Cancelled => return Err(io::Error::other(Cancelled)),
             }
             pause_ms = (2 * pause_ms).min(PAUSE_MS.1);
         }
