@@ -124,9 +124,9 @@ impl Default for Buffers {
 /// ```
 #[derive(Debug)]
 pub struct Parked {
-    peer: Option<SocketAddr>,
-    served: u32,
-    blank_seen: bool,
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) served: u32,
+    pub(crate) blank_seen: bool,
 }
 
 impl Parked {

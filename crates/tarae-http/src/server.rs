@@ -9,6 +9,7 @@ mod connections;
 mod exchange;
 mod local;
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,10 +22,9 @@ use tarae::net::TcpListener;
 use tarae::thread::{self, JoinHandle};
 use tarae::time::{Instant, sleep_until};
 
-use crate::conn::Parked;
 use crate::{Handler, Limits};
 use connections::{Connections, Open};
-use exchange::{Connection, begin};
+use exchange::begin;
 
 /// How long the acceptor rests when the process is out of descriptors or memory.
 const BACK_OFF: Duration = Duration::from_millis(50);
@@ -97,7 +97,7 @@ impl<H: Handler> Server<H> {
         let result = accept(&listener, &shared);
         drop(listener);
         shared.core.begin_stop();
-        shared.core.connections.end_waiting();
+        shared.connections.end_waiting();
         result
     }
 
@@ -113,12 +113,12 @@ impl<H: Handler> Server<H> {
     pub fn start(self, listener: TcpListener) -> io::Result<Running> {
         let local_addr = listener.local_addr()?;
         let shared = self.into_shared();
-        let core = Arc::clone(&shared.core);
+        let stop: Arc<dyn Stop> = Arc::clone(&shared) as _;
         let acceptor = thread::Builder::new()
             .name(format!("acceptor of {local_addr}"))
             .spawn(move || accept(&listener, &shared))?;
         Ok(Running {
-            core,
+            stop,
             acceptor,
             local_addr,
         })
@@ -129,19 +129,18 @@ impl<H: Handler> Server<H> {
             limits: self.limits,
             name: self.name,
             stopping: AtomicBool::new(false),
-            connections: Connections::default(),
         };
         Arc::new(Shared {
             handler: self.handler,
             core: Arc::new(core),
+            connections: Connections::default(),
         })
     }
 }
 
 /// A server that runs. Dropping it lets it go on.
-#[derive(Debug)]
 pub struct Running {
-    core: Arc<Core>,
+    stop: Arc<dyn Stop>,
     acceptor: JoinHandle<io::Result<()>>,
     local_addr: SocketAddr,
 }
@@ -172,23 +171,48 @@ impl Running {
     /// knows by that field that it has to ask again.) Returns early when the calling coroutine is
     /// cancelled.
     pub fn stop(self) {
-        self.core.begin_stop();
+        self.stop.begin();
         self.acceptor.cancel();
         // The listener is closed when this returns; how it ended does not matter any more.
         let _ = self.acceptor.join();
-        self.core.connections.end_waiting();
-        self.core.connections.wait_until_empty();
+        self.stop.finish();
     }
 }
 
-/// What a server shares between its connections, but for the handler.
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running")
+            .field("local_addr", &self.local_addr)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a server is stopped, whatever its handler is.
+trait Stop: Send + Sync {
+    fn begin(&self);
+
+    /// Once nothing is accepted any more.
+    fn finish(&self);
+}
+
+impl<H: Handler> Stop for Shared<H> {
+    fn begin(&self) {
+        self.core.begin_stop();
+    }
+
+    fn finish(&self) {
+        self.connections.end_waiting();
+        self.connections.wait_until_empty();
+    }
+}
+
+/// What a server shares between its connections, whatever its handler is.
 #[derive(Debug)]
 struct Core {
     limits: Limits,
     name: Option<HeaderValue>,
-    /// See `connections::Socket` for the order in which this and the sockets are looked at.
+    /// See `connections::Connection` for the order in which this and the sockets are looked at.
     stopping: AtomicBool,
-    connections: Connections,
 }
 
 impl Core {
@@ -205,6 +229,7 @@ impl Core {
 struct Shared<H> {
     handler: H,
     core: Arc<Core>,
+    connections: Connections<H>,
 }
 
 fn accept<H: Handler>(listener: &TcpListener, shared: &Arc<Shared<H>>) -> io::Result<()> {
@@ -212,9 +237,8 @@ fn accept<H: Handler>(listener: &TcpListener, shared: &Arc<Shared<H>>) -> io::Re
     while !shared.core.is_stopping() {
         match listener.accept() {
             Ok((stream, peer)) => {
-                let open = Open::new(stream, shared);
-                let parked = Parked::new(Some(peer));
-                thread::Builder::new().spawn(move || begin(Connection { open, parked }))?;
+                let open = Open::new(stream, peer, shared);
+                thread::Builder::new().spawn(move || begin(open))?;
             }
             Err(error) if Cancelled::is(&error) => break,
             Err(error) => match error.raw_os_error().map(io_cause) {

@@ -240,6 +240,46 @@ pub(crate) unsafe fn discard(address: usize, bytes: usize) {
     unsafe { libc::madvise(address as *mut c_void, bytes, libc::MADV_DONTNEED) };
 }
 
+/// Has the processor fetch the line of its cache at an address, whatever is there.
+#[inline]
+pub(crate) fn prefetch<T>(address: *const T) {
+    // SAFETY: a prefetch never faults and changes nothing that a program can see.
+    unsafe {
+        #[cfg(target_arch = "x86_64")]
+        std::arch::asm!("prefetcht0 [{0}]", in(reg) address, options(nostack, preserves_flags, readonly));
+        #[cfg(target_arch = "aarch64")]
+        std::arch::asm!("prfm pldl1keep, [{0}]", in(reg) address, options(nostack, preserves_flags, readonly));
+    }
+}
+
+/// The same, for two lines, where `word` points to, if it is an address. It need not be one, nor
+/// initialised: no value is made of it.
+#[inline]
+pub(crate) fn prefetch_pointee(word: &MaybeUninit<*mut ()>) {
+    // SAFETY: reads the word's own memory; a prefetch never faults and changes nothing that a
+    // program can see.
+    unsafe {
+        #[cfg(target_arch = "x86_64")]
+        std::arch::asm!(
+            "mov {address}, [{word}]",
+            "prefetcht0 [{address}]",
+            "prefetcht0 [{address} + 64]",
+            word = in(reg) word,
+            address = out(reg) _,
+            options(nostack, preserves_flags, readonly),
+        );
+        #[cfg(target_arch = "aarch64")]
+        std::arch::asm!(
+            "ldr {address}, [{word}]",
+            "prfm pldl1keep, [{address}]",
+            "prfm pldl1keep, [{address}, #64]",
+            word = in(reg) word,
+            address = out(reg) _,
+            options(nostack, preserves_flags, readonly),
+        );
+    }
+}
+
 pub(crate) fn page_size() -> usize {
     // SAFETY: takes no pointers.
     unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }

@@ -6,43 +6,65 @@
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Result};
-use std::net::Shutdown;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::{Shutdown, SocketAddr};
+use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tarae::net::TcpStream;
+use tarae::net::{AsSocket, BorrowedSocket, TcpStream};
 use tarae::sync::mpsc;
 
 use super::Shared;
+use crate::conn::Parked;
 
 /// All open connections of a server.
-#[derive(Debug, Default)]
-pub(super) struct Connections(Mutex<Registry>);
+#[derive(Debug)]
+pub(super) struct Connections<H>(Mutex<Registry<H>>);
 
-#[derive(Debug, Default)]
-struct Registry {
+#[derive(Debug)]
+struct Registry<H> {
     /// By number, in the order of their arrival.
-    open: BTreeMap<u64, Arc<Socket>>,
+    open: BTreeMap<u64, Arc<Connection<H>>>,
     /// How many there have been.
     total: u64,
     /// Dropped when nothing is open any more.
     empty: Option<mpsc::Sender<()>>,
 }
 
-/// A connection's socket and whether anything would be lost if it were closed now.
+/// A connection, at work or between two requests. What each request looks at stands first: it is
+/// cold, and the rest is colder.
 #[derive(Debug)]
-pub(super) struct Socket {
+#[repr(C)]
+pub(super) struct Connection<H> {
     pub(super) stream: TcpStream,
-    /// Its number among the connections of its server.
-    number: u64,
+    pub(super) server: Arc<Shared<H>>,
+    /// What is left of the protocol's state between two requests; its own coroutine only.
+    served: AtomicU32,
+    blank_seen: AtomicBool,
     /// No whole head has been read that is not answered. True from the start; written by the
     /// connection's own coroutine only. A connection sets it *before* it looks whether the server
     /// stops, and the server says that it stops *before* it looks here (both `SeqCst`): so none
     /// goes on waiting that was not seen to wait.
     waiting: AtomicBool,
+    peer: SocketAddr,
+    /// Its number among the connections of its server.
+    number: u64,
 }
 
-impl Socket {
+impl<H> Connection<H> {
+    pub(super) fn parked(&self) -> Parked {
+        Parked {
+            peer: Some(self.peer),
+            served: self.served.load(Ordering::Relaxed),
+            blank_seen: self.blank_seen.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(super) fn park(&self, parked: &Parked) {
+        self.served.store(parked.served, Ordering::Relaxed);
+        self.blank_seen.store(parked.blank_seen, Ordering::Relaxed);
+    }
+
     /// Says that the connection waits for a request.
     pub(super) fn wait(&self) {
         self.waiting.store(true, Ordering::SeqCst);
@@ -74,27 +96,24 @@ impl Socket {
     }
 }
 
-impl Connections {
-    fn registry(&self) -> MutexGuard<'_, Registry> {
+impl<H> Default for Connections<H> {
+    fn default() -> Connections<H> {
+        Connections(Mutex::new(Registry {
+            open: BTreeMap::new(),
+            total: 0,
+            empty: None,
+        }))
+    }
+}
+
+impl<H> Connections<H> {
+    fn registry(&self) -> MutexGuard<'_, Registry<H>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(&self, stream: TcpStream) -> Arc<Socket> {
+    fn remove(&self, number: u64) {
         let mut registry = self.registry();
-        let number = registry.total;
-        registry.total += 1;
-        let socket = Arc::new(Socket {
-            stream,
-            number,
-            waiting: AtomicBool::new(true),
-        });
-        registry.open.insert(number, Arc::clone(&socket));
-        socket
-    }
-
-    fn remove(&self, socket: &Socket) {
-        let mut registry = self.registry();
-        let removed = registry.open.remove(&socket.number);
+        let removed = registry.open.remove(&number);
         let told = registry.open.is_empty().then(|| registry.empty.take());
         drop(registry);
         drop((removed, told));
@@ -102,8 +121,9 @@ impl Connections {
 
     /// Ends those that wait for a request. The server stops already.
     pub(super) fn end_waiting(&self) {
-        let sockets: Vec<_> = self.registry().open.values().cloned().collect();
-        sockets.iter().for_each(|socket| socket.end_if_waiting());
+        let open: Vec<_> = self.registry().open.values().cloned().collect();
+        open.iter()
+            .for_each(|connection| connection.end_if_waiting());
     }
 
     /// Waits until all are gone, or this coroutine is cancelled.
@@ -120,24 +140,45 @@ impl Connections {
     }
 }
 
-/// An open connection and the server it belongs to. Dropping it closes it.
+/// An open connection. Dropping it closes it.
 #[derive(Debug)]
-pub(super) struct Open<H> {
-    pub(super) socket: Arc<Socket>,
-    pub(super) server: Arc<Shared<H>>,
-}
+pub(super) struct Open<H>(Arc<Connection<H>>);
 
 impl<H> Open<H> {
-    pub(super) fn new(stream: TcpStream, server: &Arc<Shared<H>>) -> Open<H> {
-        Open {
-            socket: server.core.connections.add(stream),
+    pub(super) fn new(stream: TcpStream, peer: SocketAddr, server: &Arc<Shared<H>>) -> Open<H> {
+        let mut registry = server.connections.registry();
+        let number = registry.total;
+        registry.total += 1;
+        let connection = Arc::new(Connection {
+            stream,
             server: Arc::clone(server),
-        }
+            served: AtomicU32::new(0),
+            blank_seen: AtomicBool::new(false),
+            waiting: AtomicBool::new(true),
+            peer,
+            number,
+        });
+        registry.open.insert(number, Arc::clone(&connection));
+        Open(connection)
+    }
+}
+
+impl<H> Deref for Open<H> {
+    type Target = Connection<H>;
+
+    fn deref(&self) -> &Connection<H> {
+        &self.0
+    }
+}
+
+impl<H> AsSocket for Open<H> {
+    fn as_socket(&self) -> BorrowedSocket<'_> {
+        self.stream.as_socket()
     }
 }
 
 impl<H> Drop for Open<H> {
     fn drop(&mut self) {
-        self.server.core.connections.remove(&self.socket);
+        self.server.connections.remove(self.number);
     }
 }

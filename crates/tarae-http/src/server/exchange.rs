@@ -4,19 +4,18 @@
 //! nothing here looks at bytes. A connection that is put aside holds no buffer.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::mem;
 use std::net::Shutdown;
 use std::time::Duration;
 
 use tarae::Wake;
-use tarae::net::{AsSocket, BorrowedSocket, TcpStream, park_until_readable};
+use tarae::net::{TcpStream, park_until_readable};
 use tarae::time::Instant;
 
 use super::Core;
-use super::connections::{Open, Socket};
+use super::connections::{Connection, Open};
 use super::local::Local;
 use crate::Handler;
-use crate::conn::{Conn, Context, Event, Parked};
+use crate::conn::{Conn, Context, Event};
 use crate::handler::{call_contained, plan_contained};
 
 /// What is read and thrown away of a peer that goes on sending after the last answer.
@@ -26,48 +25,29 @@ const LINGER_SILENCE: Duration = Duration::from_secs(2);
 /// How long all that may take.
 const LINGER_TIME: Duration = Duration::from_secs(5);
 
-/// A connection between two requests, or before the first.
-#[derive(Debug)]
-pub(super) struct Connection<H> {
-    pub(super) open: Open<H>,
-    pub(super) parked: Parked,
-}
-
-impl<H> AsSocket for Connection<H> {
-    fn as_socket(&self) -> BorrowedSocket<'_> {
-        self.open.socket.stream.as_socket()
-    }
-}
-
 /// A connection's first moments: on its worker, in the coroutine that the acceptor spawned.
-pub(super) fn begin<H: Handler>(connection: Connection<H>) {
-    let stream = &connection.open.socket.stream;
+pub(super) fn begin<H: Handler>(open: Open<H>) {
     // Answers leave at once; without the option they still leave.
-    let _ = stream.set_nodelay(true);
+    let _ = open.stream.set_nodelay(true);
+    let timeout = positive(open.server.core.limits.write_timeout);
     // A time-out that is not zero is never refused.
-    let _ = stream.set_write_timeout(Some(positive(
-        connection.open.server.core.limits.write_timeout,
-    )));
-    resume(Box::new(connection), Wake::Ready);
+    let _ = open.stream.set_write_timeout(Some(timeout));
+    resume(open, Wake::Ready);
 }
 
-/// Goes on with an idle connection, in a coroutine made for it. The box is the connection's for
-/// life: what waits is a single pointer.
-fn resume<H: Handler>(mut connection: Box<Connection<H>>, wake: Wake) {
+/// Goes on with an idle connection, in a coroutine made for it.
+fn resume<H: Handler>(open: Open<H>, wake: Wake) {
     if wake == Wake::TimedOut {
         return;
     }
-    let Connection { open, parked } = &mut *connection;
     let core = &open.server.core;
     let local = Local::of(core);
-    open.socket.work();
+    open.work();
     let mut exchange = Exchange {
-        socket: &open.socket,
-        stream: &open.socket.stream,
-        handler: &open.server.handler,
+        connection: &open,
         core,
         local: &local,
-        conn: mem::replace(parked, Parked::new(None)).resume(local.borrow()),
+        conn: open.parked().resume(local.borrow()),
         head_deadline: None,
         last: wake == Wake::Cancelled,
     };
@@ -75,16 +55,16 @@ fn resume<H: Handler>(mut connection: Box<Connection<H>>, wake: Wake) {
     let conn = exchange.conn;
     match end {
         End::Idle => {
-            let (left, buffers) = conn.park();
-            *parked = left;
+            let (parked, buffers) = conn.park();
+            open.park(&parked);
             local.give_back(buffers);
-            park_until_readable(connection, local.idle_until(), resume);
+            park_until_readable(open, local.idle_until(), resume);
         }
         End::Close { linger } => {
             local.give_back(conn.into_buffers());
             if linger {
                 // The answer has been sent; whatever goes wrong now is the peer's affair.
-                let _ = self::linger(&open.socket.stream);
+                let _ = self::linger(&open.stream);
             }
         }
     }
@@ -102,9 +82,7 @@ const CLOSE: End = End::Close { linger: false };
 
 /// A connection with its buffers, while there is something to do.
 struct Exchange<'a, H> {
-    socket: &'a Socket,
-    stream: &'a TcpStream,
-    handler: &'a H,
+    connection: &'a Connection<H>,
     core: &'a Core,
     local: &'a Local,
     conn: Box<Conn>,
@@ -135,12 +113,13 @@ impl<H: Handler> Exchange<'_, H> {
                 Event::ReadBody => self.read(self.core.limits.body_timeout, context),
                 Event::Plan => {
                     self.head_deadline = None;
-                    let plan = plan_contained(self.handler, self.conn.head());
+                    let plan = plan_contained(&self.connection.server.handler, self.conn.head());
                     self.conn.planned(plan, context);
                     Ok(())
                 }
                 Event::Call => {
-                    let response = call_contained(self.handler, self.conn.request());
+                    let response =
+                        call_contained(&self.connection.server.handler, self.conn.request());
                     // The handler may have taken its time.
                     if self.local.refresh() {
                         common = self.local.common();
@@ -177,7 +156,7 @@ impl<H: Handler> Exchange<'_, H> {
 
     /// Says that nothing would be lost by closing. False if that is to happen now.
     fn may_wait(&self) -> bool {
-        self.socket.wait();
+        self.connection.wait();
         !self.last && !self.core.is_stopping()
     }
 
@@ -189,9 +168,9 @@ impl<H: Handler> Exchange<'_, H> {
 
     /// Takes what has arrived, without waiting. False if nothing has.
     fn read_at_once(&mut self) -> io::Result<bool> {
-        self.stream.set_nonblocking(true)?;
-        let result = (&mut &*self.stream).read(self.conn.space());
-        self.stream.set_nonblocking(false)?;
+        self.connection.stream.set_nonblocking(true)?;
+        let result = (&mut &self.connection.stream).read(self.conn.space());
+        self.connection.stream.set_nonblocking(false)?;
         match result {
             Ok(count) => {
                 self.conn.received(count);
@@ -214,14 +193,16 @@ impl<H: Handler> Exchange<'_, H> {
             return Err(ErrorKind::ConnectionAborted.into());
         }
         let result = self.read(left, context);
-        self.socket.work();
+        self.connection.work();
         result
     }
 
     /// Waits for more of a message, `timeout` at most.
     fn read(&mut self, timeout: Duration, context: Context<'_>) -> io::Result<()> {
-        self.stream.set_read_timeout(Some(positive(timeout)))?;
-        match (&mut &*self.stream).read(self.conn.space()) {
+        self.connection
+            .stream
+            .set_read_timeout(Some(positive(timeout)))?;
+        match (&mut &self.connection.stream).read(self.conn.space()) {
             // The end that `Connections` has made, which is no fault of the peer's.
             Ok(0) if self.core.is_stopping() => return Err(ErrorKind::ConnectionAborted.into()),
             Ok(count) => self.conn.received(count),
@@ -232,7 +213,7 @@ impl<H: Handler> Exchange<'_, H> {
     }
 
     fn write(&mut self) -> io::Result<()> {
-        match (&mut &*self.stream).write(self.conn.output()) {
+        match (&mut &self.connection.stream).write(self.conn.output()) {
             Ok(0) => return Err(ErrorKind::WriteZero.into()),
             Ok(count) => self.conn.wrote(count),
             Err(error) => return Err(error),

@@ -15,6 +15,7 @@ use super::Direction;
 use super::slab::NONE;
 use super::timers::{Tick, TimerKey, Timers};
 use super::{Place, WaitKey};
+use crate::sys;
 
 const NEVER: Tick = Tick::MAX;
 
@@ -134,6 +135,13 @@ impl<W> Waits<W> {
             *head = next;
         }
         waiter
+    }
+
+    /// Has the processor fetch a wait that will be looked at soon.
+    pub(crate) fn prefetch(&self, key: WaitKey) {
+        if let Some(wait) = self.waits.get(key as usize) {
+            sys::prefetch(wait);
+        }
     }
 
     /// The tick until which no deadline passes, if there are any.

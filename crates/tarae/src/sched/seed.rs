@@ -14,6 +14,7 @@ use std::panic::Location;
 use super::task::{Affinity, Blueprint, TaskRef, contain};
 use crate::driver::Wake;
 use crate::stack::Class;
+use crate::sys;
 
 pub(crate) struct Seed {
     vtable: &'static VTable,
@@ -72,6 +73,12 @@ impl Seed {
         };
         // SAFETY: the body is of the vtable's type and taken out here only.
         unsafe { (seed.vtable.grow)(seed.body, rest) }
+    }
+
+    /// Has the processor fetch what the body most likely begins with, if it is an address: the state
+    /// of a connection that has been idle is cold, and is looked at soon.
+    pub(super) fn prefetch(&self) {
+        sys::prefetch_pointee(&self.body);
     }
 
     pub(crate) fn spawned_at(&self) -> &'static Location<'static> {

@@ -714,7 +714,10 @@ impl Worker {
             for woken in batch.drain(..) {
                 match woken.waiter {
                     Waiter::Coroutine(task) => self.wake_parked(task, woken.wake),
-                    Waiter::Spawn(seed) => self.sow(seed, woken.wake),
+                    Waiter::Spawn(seed) => {
+                        seed.prefetch();
+                        self.sow(seed, woken.wake);
+                    }
                     _ => foreign.push(woken),
                 }
             }
