@@ -246,9 +246,17 @@ pub(crate) fn prefetch<T>(address: *const T) {
     // SAFETY: a prefetch never faults and changes nothing that a program can see.
     unsafe {
         #[cfg(target_arch = "x86_64")]
-        std::arch::asm!("prefetcht0 [{0}]", in(reg) address, options(nostack, preserves_flags, readonly));
+        std::arch::asm!(
+            "prefetcht0 [{address}]",
+            address = in(reg) address,
+            options(nostack, preserves_flags, readonly),
+        );
         #[cfg(target_arch = "aarch64")]
-        std::arch::asm!("prfm pldl1keep, [{0}]", in(reg) address, options(nostack, preserves_flags, readonly));
+        std::arch::asm!(
+            "prfm pldl1keep, [{address}]",
+            address = in(reg) address,
+            options(nostack, preserves_flags, readonly),
+        );
     }
 }
 

@@ -75,8 +75,8 @@ impl Seed {
         unsafe { (seed.vtable.grow)(seed.body, rest) }
     }
 
-    /// Has the processor fetch what the body most likely begins with, if it is an address: the state
-    /// of a connection that has been idle is cold, and is looked at soon.
+    /// Has the processor fetch what the body points to, if it is an address: the state of a
+    /// connection that has been idle is cold, and is looked at soon.
     pub(super) fn prefetch(&self) {
         sys::prefetch_pointee(&self.body);
     }
