@@ -20,7 +20,7 @@ const IDLE_CONNECTIONS: usize = 10_000;
 /// Descriptors that 10,000 connections and everything else need.
 const FILES_MIN: u64 = 10_200;
 /// The short run whose share is taken off the long one.
-const WARM_SECONDS: u64 = 1;
+const WARM_SECONDS: u64 = 2;
 const PATH: &str = "/plaintext";
 /// A larger share used by other programs is worth a warning.
 const OTHERS_MAX: f64 = 0.05;
