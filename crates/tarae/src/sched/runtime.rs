@@ -163,8 +163,9 @@ impl Builder {
     /// Has a thread of its own look after the workers: one that has not come back to its scheduler
     /// for `limit` (at least a millisecond) is reported on stderr, once for each stall, or to
     /// [`on_stall`](Builder::on_stall). The report names the coroutine that holds it, where it was
-    /// spawned, and the calls it is in: a computation without end, a `std::sync::Mutex` whose holder
-    /// waits on the same worker, a blocking system call. See [`Stall`]. Default: no such thread.
+    /// spawned, and the calls it is in: a computation without end, a `std::sync::Mutex` whose
+    /// holder waits on the same worker, a blocking system call. See [`Stall`]. Default: no such
+    /// thread.
     ///
     /// The calls are found by a signal to the worker's thread, one for each stall: the real-time
     /// signal with the highest number whose action is the default. A blocking system call goes on
@@ -197,8 +198,8 @@ impl Builder {
     }
 
     /// Has the stalls that the [`watchdog`](Builder::watchdog) notices told to `hook`, on the
-    /// watchdog's thread, rather than printed. Meanwhile it notices no others, and the runtime's end
-    /// waits for it. Without a watchdog there are none.
+    /// watchdog's thread, rather than printed. Meanwhile it notices no others, and the runtime's
+    /// end waits for it. Without a watchdog there are none.
     pub fn on_stall(mut self, hook: impl Fn(&Stall) + Send + Sync + 'static) -> Builder {
         self.on_stall = Some(Box::new(hook));
         self

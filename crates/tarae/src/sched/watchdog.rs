@@ -1,16 +1,16 @@
 //! The watchdog: a thread that notices workers which do not come back to their scheduler, and says
 //! who holds them.
 //!
-//! Started by `runtime`, only where it was asked for. It must never touch a worker's state: it reads
-//! one counter, and asks the worker's thread for the rest by a signal.
+//! Started by `runtime`, only where it was asked for. It must never touch a worker's state: it
+//! reads one counter, and asks the worker's thread for the rest by a signal.
 //!
 //! **Noticing.** A worker counts its `Pulse` up, by a relaxed store, at each round of its loop and
 //! each switch into a coroutine; while it sleeps in the driver the number is even. The same odd
 //! number for longer than the limit is a stall. Only time in which the watchdog itself was running
 //! counts, so a process that was stopped or starved has not stalled all that while.
 //!
-//! **Asking.** The handler runs on the worker's thread, at any instruction. It copies registers, the
-//! stack and who lives on it into memory set aside for it; it allocates nothing, takes no lock,
+//! **Asking.** The handler runs on the worker's thread, at any instruction. It copies registers,
+//! the stack and who lives on it into memory set aside for it; it allocates nothing, takes no lock,
 //! touches no thread-local and unwinds nothing (`stack::trace` does, on the watchdog's thread):
 //!
 //! ```text
@@ -20,8 +20,8 @@
 //! ```
 //!
 //! The answer belongs to the handler while the word is *copying*, else to the watchdog that holds
-//! `ASKING`. A handler that finds any other word than its own thread's *asked* does nothing: it came
-//! too late. *gone*: the stall had ended by itself.
+//! `ASKING`. A handler that finds any other word than its own thread's *asked* does nothing: it
+//! came too late. *gone*: the stall had ended by itself.
 //!
 //! The signal is a real-time one that does nothing yet. It is caught from then on, so that a late
 //! one is harmless; children that `exec` have its default action again, and no mask is changed.
@@ -51,7 +51,7 @@ pub(super) type StallHook = Box<dyn Fn(&Stall) + Send + Sync>;
 /// no signal reaches it, never does.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-// ---- what a worker does ---------------------------------------------------------------------------
+// ---- what a worker does -------------------------------------------------------------------------
 
 /// The sign of life of one worker. Written by its thread only.
 #[derive(Debug, Default)]
@@ -115,7 +115,7 @@ impl Watch {
     }
 }
 
-// ---- the thread -----------------------------------------------------------------------------------
+// ---- the thread ---------------------------------------------------------------------------------
 
 /// A running watchdog. Dropping it ends its thread and waits for that.
 pub(super) struct Watchdog {
@@ -258,7 +258,7 @@ impl fmt::Display for Frame {
     }
 }
 
-// ---- asking a worker's thread ---------------------------------------------------------------------
+// ---- asking a worker's thread -------------------------------------------------------------------
 
 /// Bytes of stack that are copied at most; the calls nearest to where the thread is.
 const COPIED_BYTES_MAX: usize = 256 * 1024;
@@ -454,7 +454,7 @@ unsafe fn fill(answer: &mut Answer, registers: Registers, pulse: &Pulse) {
     }
 }
 
-// ---- making sense of the answer -------------------------------------------------------------------
+// ---- making sense of the answer -----------------------------------------------------------------
 
 fn describe(answer: &Answer, stall: &mut Stall) {
     stall.coroutine = answer.occupant.map(|(id, spawned_at)| Coroutine {
@@ -561,7 +561,8 @@ mod tests {
         assert_eq!(held, [None, None, Some(3 * STEP), None]);
     }
 
-    /// What a watchdog with a limit of one second would see if a second passed between any two looks.
+    /// What a watchdog with a limit of one second would see if a second passed between any two
+    /// looks.
     fn count() -> u64 {
         let worker = Worker::current().unwrap();
         worker.shared().pulse.count.load(Ordering::Relaxed)

@@ -102,8 +102,9 @@ impl Registers {
 }
 
 /// Calls `f` with the unwinding tables of the module whose code is at `address`: what lies from its
-/// `.eh_frame_hdr` to the end of that segment, `.eh_frame` included. It cannot be unloaded meanwhile.
-/// Does nothing where there is none. Takes a lock of the loader: not for signal handlers.
+/// `.eh_frame_hdr` to the end of that segment, `.eh_frame` included. It cannot be unloaded
+/// meanwhile. Does nothing where there is none. Takes a lock of the loader: not for signal
+/// handlers.
 pub(crate) fn with_unwind_tables(address: usize, mut f: impl FnMut(&[u8])) {
     let mut search = Search {
         address,

@@ -18,8 +18,8 @@ use crate::support::{child_command, guard, is_child};
 
 const LIMIT: Duration = Duration::from_millis(50);
 
-/// The first stall that is reported while `offend` runs as a coroutine called "offender" on a worker
-/// of its own; `offend` is given a flag that says that it has been.
+/// The first stall that is reported while `offend` runs as a coroutine called "offender" on a
+/// worker of its own; `offend` is given a flag that says that it has been.
 fn stall_of(offend: impl FnOnce(&AtomicBool) + Send + 'static) -> (Stall, Location<'static>) {
     let stalls: Arc<Mutex<Vec<Stall>>> = Arc::default();
     let reported = Arc::new(AtomicBool::new(false));
