@@ -556,7 +556,7 @@ impl Worker {
         self.shared.note_running(&header.info);
         // SAFETY: started, suspended and on its own thread: nobody else touches the switch.
         let switch = unsafe { (*header.switch.get()).as_mut() }.expect("a started coroutine");
-        let ended = switch.resume(()).as_return().is_some();
+        let ended = switch.resume().as_return().is_some();
         self.shared.note_stopped();
         self.current.set(None);
         self.call_hook(Switch::Out, task);
