@@ -39,6 +39,7 @@ use std::time::{Duration, Instant};
 use super::WaitReason;
 use super::shared::Shared;
 use super::task::contain;
+use super::worker::Worker;
 use crate::inspect::{Coroutine, Frame, Stall, State};
 use crate::stack::overflow;
 use crate::stack::trace::Copied;
@@ -86,6 +87,16 @@ impl Pulse {
     pub(super) fn rest(&self) {
         let count = self.count.load(Ordering::Relaxed);
         self.count.store((count + 1) & !1, Ordering::Relaxed);
+    }
+}
+
+impl Worker {
+    /// Tells the watchdog, where there is one, that this worker is at its scheduler.
+    #[inline]
+    pub(super) fn beat(&self) {
+        if self.runtime.watched {
+            self.shared().pulse.beat();
+        }
     }
 }
 
@@ -529,7 +540,6 @@ fn is_plumbing(frame: &Frame) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sched::worker::Worker;
 
     const LIMIT: Duration = Duration::from_secs(10);
     const STEP: Duration = Duration::from_secs(4);

@@ -174,14 +174,6 @@ impl Worker {
         result
     }
 
-    /// Tells the watchdog, where there is one, that this worker is at its scheduler.
-    #[inline]
-    fn beat(&self) {
-        if self.runtime.watched {
-            self.shared.pulse.beat();
-        }
-    }
-
     pub(crate) fn number(&self) -> u32 {
         self.number
     }
