@@ -50,12 +50,10 @@ impl<Y, R> Switch<Y, R> {
     /// The stack of one that has ended.
     pub(crate) fn into_stack(self) -> Stack {
         let mut this = ManuallyDrop::new(self);
-        // SAFETY: each is taken out once, since `this` is not dropped.
-        let (inner, fiber) = unsafe {
-            let inner = ManuallyDrop::take(&mut this.inner);
-            (inner, std::ptr::read(&raw const this.fiber))
-        };
-        drop(fiber);
+        // SAFETY: once, since `this` is not dropped.
+        unsafe { std::ptr::drop_in_place(&raw mut this.fiber) };
+        // SAFETY: as above.
+        let inner = unsafe { ManuallyDrop::take(&mut this.inner) };
         inner.into_stack()
     }
 }
