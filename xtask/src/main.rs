@@ -1,4 +1,4 @@
-//! The repository's own commands: `cargo xtask ci | soak | tidy | deny | bench`.
+//! The repository's own commands: `cargo xtask ci | soak | sanitize | tidy | deny | bench`.
 //!
 //! Called by people, by `.ci/run` and by nothing else; no crate depends on it. It must never need
 //! a crate from outside, for it is what a clean checkout builds first.
@@ -10,6 +10,7 @@ mod ci;
 mod docker;
 #[cfg(test)]
 mod platform;
+mod sanitize;
 mod server;
 mod setup;
 mod shell;
@@ -26,7 +27,8 @@ cargo xtask COMMAND
   ci                   everything a change must pass: formatting, clippy, house rules, docs,
                        examples/hello, a smoke test of the server, all tests (under 15 minutes)
   soak                 everything longer: tests in release with TARAE_SOAK=1, cargo-deny,
-                       the Dockerfile's commands in a scratch copy
+                       the Dockerfile's commands in a scratch copy, the sanitizers
+  sanitize             only the tests under AddressSanitizer and ThreadSanitizer, on nightly
   tidy                 only the house rules (also a test of the package xtask)
   deny                 cargo-deny over deny.toml; installs it when it is missing
   bench limit          our /plaintext beside a raw epoll loop: CPU per request, requests/s, memory
@@ -57,6 +59,7 @@ fn dispatch(words: &[&str]) -> Done {
         }
         ["ci"] => ci::run(),
         ["soak"] => soak::run(),
+        ["sanitize"] => sanitize::run(),
         ["tidy"] => tidy::run(),
         ["deny"] => soak::deny(),
         ["bench", "limit", options @ ..] => bench::limit(options),

@@ -3,7 +3,7 @@
 //! Called by people. Must never be a part of `ci`, and must hold nothing that `ci` could afford.
 
 use crate::shell::{self, Done, cargo, has, target};
-use crate::{ci, docker, setup};
+use crate::{ci, docker, sanitize, setup};
 use std::ffi::OsStr;
 use std::process::Command;
 
@@ -16,6 +16,9 @@ pub(crate) fn run() -> Done {
         ("set-up", setup::run_step),
         ("deny", deny),
         ("docker", docker::run),
+        ("nightly", sanitize::install),
+        ("asan", sanitize::address),
+        ("tsan", sanitize::thread),
     ])?;
     println!("=== tests in release, long");
     let mut tests = cargo(&["test", "--workspace", "--release"]);

@@ -12,7 +12,8 @@ use std::panic::Location;
 use corosensei::CoroutineResult;
 
 use crate::stack::overflow::{self, Occupant};
-use crate::stack::{self, Class, Stack};
+use crate::stack::switch::Switch;
+use crate::stack::{self, Class};
 
 /// A function that pauses itself, remembers where it was, and is resumed by its owner.
 ///
@@ -53,7 +54,7 @@ use crate::stack::{self, Class, Stack};
 /// is in throws, and every further pause throws again until the function has returned. Where panics
 /// abort (`panic = "abort"`) the stack is leaked instead.
 pub struct Coroutine<Y = (), R = ()> {
-    inner: Option<corosensei::Coroutine<(), Y, R, Stack>>,
+    inner: Option<Switch<Y, R>>,
 }
 
 /// What a [`Coroutine`] did when it was resumed.
@@ -134,7 +135,7 @@ impl<Y: 'static, R: 'static> Coroutine<Y, R> {
     ) -> io::Result<Coroutine<Y, R>> {
         overflow::watch_thread();
         let stack = Class::of(bytes).take(Occupant::bare(Location::caller()))?;
-        let inner = corosensei::Coroutine::with_stack(stack, move |yielder, ()| {
+        let inner = Switch::with_stack(stack, move |yielder, ()| {
             // SAFETY: `Yielder` is a transparent wrapper.
             f(unsafe { &*std::ptr::from_ref(yielder).cast::<Yielder<Y>>() })
         });
@@ -154,7 +155,7 @@ impl<Y: 'static, R: 'static> Coroutine<Y, R> {
             .expect("a finished coroutine was resumed");
         assert!(!inner.done(), "a finished coroutine was resumed");
         let _nesting = Nesting::deeper();
-        match inner.resume(()) {
+        match inner.resume() {
             CoroutineResult::Yield(value) => Resumed::Paused(value),
             CoroutineResult::Return(value) => Resumed::Finished(value),
         }
@@ -162,7 +163,7 @@ impl<Y: 'static, R: 'static> Coroutine<Y, R> {
 
     /// Whether the function has returned (or panicked).
     pub fn is_finished(&self) -> bool {
-        self.inner.as_ref().is_none_or(corosensei::Coroutine::done)
+        self.inner.as_ref().is_none_or(Switch::done)
     }
 }
 

@@ -4,6 +4,7 @@
 
 use std::os::fd::RawFd;
 use std::panic::Location;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -45,6 +46,38 @@ pub enum State {
     Runnable,
     /// It waits.
     Parked,
+}
+
+/// A worker that did not come back to its scheduler for longer than the limit of
+/// [`Builder::watchdog`](crate::Builder::watchdog). Printed, it is the report for people.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Stall {
+    /// The worker, counted from 0.
+    pub worker: usize,
+    /// Who holds it. A bare [`Coroutine`](crate::Coroutine) has no id, and the site where it was
+    /// made. `None`: a callback or a hook, on the worker's own stack; or, if `stack` is empty, the
+    /// thread has not answered, since it blocks the signal or waits where no signal reaches it.
+    pub coroutine: Option<Coroutine>,
+    /// For how long, at least.
+    pub running_for: Duration,
+    /// The calls it is in, the innermost first, as far as they can be followed: out to where the
+    /// coroutine begins, or to the first function without unwinding tables.
+    pub stack: Vec<Frame>,
+}
+
+/// One function in a stack, or a part of one that another was compiled into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Frame {
+    /// Where the call returns to.
+    pub address: usize,
+    /// Its name, if the program says.
+    pub function: Option<String>,
+    /// The file it was compiled from, if the program says.
+    pub file: Option<PathBuf>,
+    /// The line of the call in it.
+    pub line: Option<u32>,
 }
 
 /// The worker that this thread is, counted from 0 within its runtime; `None` on a plain thread.

@@ -6,10 +6,12 @@
 //! * `address`: socket addresses as the kernel writes them
 //! * `socket`: sockets and their options
 //! * `message`: datagrams with addresses, and descriptors in transit
+//! * `thread`: one thread of the process, and the modules whose code it runs
 
 mod address;
 mod message;
 mod socket;
+mod thread;
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
@@ -23,6 +25,7 @@ pub(crate) use address::{Address, RawAddress};
 pub(crate) use libc::epoll_event as EpollEvent;
 pub(crate) use message::*;
 pub(crate) use socket::*;
+pub(crate) use thread::*;
 
 fn check(result: c_int) -> io::Result<c_int> {
     if result == -1 {

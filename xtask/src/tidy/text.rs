@@ -21,6 +21,7 @@ const UNSAFE_ALLOWED: &[&str] = &[
     "crates/tarae/src/offload",
     // Faults that safe code cannot make, and signal handlers of users.
     "crates/tarae/tests/overflow/faults",
+    "crates/tarae/tests/sanitizers/faults",
     "bench/raw/src/net",
     // The models call the protocols' unsafe functions.
     "crates/tarae-loom/src/lib",

@@ -19,6 +19,7 @@
 //! * `lent`: what a thread whose stacks are lent to jobs must not give up
 //! * `overdue`: what is said when the end cannot come
 //! * `simulation`: all workers of a simulated run on one thread, and its virtual clock
+//! * `watchdog`: notices workers that do not come back, and says who holds them
 //! * `io`: operations of sockets: try, wait, try again
 
 pub(crate) mod cancel;
@@ -40,6 +41,7 @@ pub(crate) mod shared;
 pub(crate) mod simulation;
 mod standstill;
 pub(crate) mod task;
+mod watchdog;
 pub(crate) mod worker;
 
 use std::fmt;

@@ -16,8 +16,10 @@ use super::overdue::Lookout;
 use super::shared::Shared;
 use super::standstill::Standstill;
 use super::task::{Affinity, Blueprint, TaskRef, contain};
+use super::watchdog::{StallHook, Watchdog};
 use super::worker::Worker;
 use crate::driver::Wake;
+use crate::inspect::Stall;
 use crate::stack::{self, Class};
 use crate::thread::Thread;
 
@@ -37,6 +39,8 @@ pub(crate) struct Runtime {
     pub(super) workers: Vec<&'static Shared>,
     pub(super) class: &'static Class,
     pub(super) on_switch: Option<SwitchHook>,
+    /// Whether there is a watchdog.
+    pub(super) watched: bool,
     /// Workers that sleep or are about to; thieves to be called.
     pub(super) sleepers: AtomicUsize,
     pub(super) standstill: Standstill,
@@ -77,6 +81,8 @@ pub struct Builder {
     grace: Option<Duration>,
     on_switch: Option<SwitchHook>,
     deadlock_is_error: bool,
+    watchdog: Option<Duration>,
+    on_stall: Option<StallHook>,
 }
 
 impl Builder {
@@ -154,6 +160,51 @@ impl Builder {
         self
     }
 
+    /// Has a thread of its own look after the workers: one that has not come back to its scheduler
+    /// for `limit` (at least a millisecond) is reported on stderr, once for each stall, or to
+    /// [`on_stall`](Builder::on_stall). The report names the coroutine that holds it, where it was
+    /// spawned, and the calls it is in: a computation without end, a `std::sync::Mutex` whose
+    /// holder waits on the same worker, a blocking system call. See [`Stall`]. Default: no such
+    /// thread.
+    ///
+    /// The calls are found by a signal to the worker's thread, one for each stall: the real-time
+    /// signal with the highest number whose action is the default. A blocking system call goes on
+    /// after it as after any handled signal with `SA_RESTART`: a few, such as `poll`, end with
+    /// `EINTR` instead. A worker that waits for events is never reported, however long. Each switch
+    /// costs one relaxed store.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use std::time::Duration;
+    ///
+    /// let (tell, told) = mpsc::channel();
+    /// tarae::Builder::new()
+    ///     .workers(1)
+    ///     .watchdog(Duration::from_millis(20))
+    ///     .on_stall(move |stall| tell.send(stall.clone()).unwrap())
+    ///     .run(move || {
+    ///         // Blocks the worker until the watchdog has noticed.
+    ///         let stall = told.recv().unwrap();
+    ///         assert_eq!(stall.coroutine.unwrap().name.as_deref(), Some("main"));
+    ///         assert!(stall.stack.iter().any(|frame| frame.to_string().contains("recv")));
+    ///     })
+    ///     .unwrap();
+    /// ```
+    pub fn watchdog(mut self, limit: Duration) -> Builder {
+        self.watchdog = Some(limit);
+        self
+    }
+
+    /// Has the stalls that the [`watchdog`](Builder::watchdog) notices told to `hook`, on the
+    /// watchdog's thread, rather than printed. Meanwhile it notices no others, and the runtime's
+    /// end waits for it. Without a watchdog there are none.
+    pub fn on_stall(mut self, hook: impl Fn(&Stall) + Send + Sync + 'static) -> Builder {
+        self.on_stall = Some(Box::new(hook));
+        self
+    }
+
     /// Runs `main` as the first coroutine, and everything it spawns, until `main` has returned;
     /// then cancels what is left and waits for it (see [`run`]). The calling thread is a worker
     /// meanwhile; with one worker it is the only thread.
@@ -166,7 +217,7 @@ impl Builder {
     ///
     /// With the panic of `main`, once the runtime has ended.
     #[track_caller]
-    pub fn run<T>(self, main: impl FnOnce() -> T) -> Result<T, RunError> {
+    pub fn run<T>(mut self, main: impl FnOnce() -> T) -> Result<T, RunError> {
         if Worker::current().is_some() || crate::coroutine::is_inside() {
             return Err(RunError { kind: Kind::Nested });
         }
@@ -174,10 +225,16 @@ impl Builder {
         let start = |error| RunError {
             kind: Kind::Start(error),
         };
+        let (limit, hook) = (self.watchdog, self.on_stall.take());
         let runtime = Arc::new(self.build().map_err(start)?);
         let worker = Worker::new(runtime.workers[0], Arc::clone(&runtime)).map_err(start)?;
-        let threads = match start_threads(&runtime) {
-            Ok(threads) => threads,
+        let started = match limit {
+            Some(limit) => Watchdog::start(runtime.workers.clone(), limit, hook).map(Some),
+            None => Ok(None),
+        };
+        let started = started.and_then(|dog| Ok((dog, start_threads(&runtime)?)));
+        let (watchdog, threads) = match started {
+            Ok(started) => started,
             Err(error) => {
                 worker.shared().end_use();
                 return Err(start(error));
@@ -216,6 +273,7 @@ impl Builder {
         }
         // Callbacks and states that were put aside too late are dropped with it.
         contain(move || drop(worker));
+        drop(watchdog);
         if runtime.ends_standing() {
             return Err(RunError {
                 kind: Kind::Deadlock,
@@ -231,6 +289,7 @@ impl Builder {
             workers: Vec::with_capacity(count),
             class: Class::of(self.stack_size.unwrap_or(stack::DEFAULT_BYTES)),
             on_switch: self.on_switch,
+            watched: self.watchdog.is_some(),
             sleepers: AtomicUsize::new(0),
             standstill: Standstill::new(),
             deadlock_is_error: self.deadlock_is_error,
@@ -664,6 +723,7 @@ impl fmt::Debug for Builder {
             .field("workers", &self.workers)
             .field("stack_size", &self.stack_size)
             .field("grace", &self.grace)
+            .field("watchdog", &self.watchdog)
             .finish_non_exhaustive()
     }
 }

@@ -17,6 +17,7 @@ use std::sync::{Mutex, PoisonError};
 use super::inbox::{Closed, Inbox, Nodes};
 use super::ring::Ring;
 use super::task::{Info, Node, NodeKind, TaskRef};
+use super::watchdog::Pulse;
 use super::worker::Worker;
 use crate::driver::Home;
 use crate::sys;
@@ -42,6 +43,8 @@ pub(crate) struct Shared {
     in_use: AtomicBool,
     /// Offloaded jobs that borrow from its coroutines, and so perhaps from its thread.
     lent: AtomicUsize,
+    /// Counted up only where there is a watchdog.
+    pub(super) pulse: Pulse,
 }
 
 /// A function posted to a worker. It runs on the worker's own stack and must not wait.
@@ -80,6 +83,7 @@ impl Shared {
                 running_from: AtomicPtr::new(std::ptr::null_mut()),
                 in_use: AtomicBool::new(false),
                 lent: AtomicUsize::new(0),
+                pulse: Pulse::default(),
             })),
         };
         shared

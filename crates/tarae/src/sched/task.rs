@@ -24,7 +24,7 @@ use std::fmt;
 use std::mem;
 use std::panic::{self, AssertUnwindSafe, Location};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 use super::context::Slot;
 use super::deadlock::Blocked;
@@ -37,9 +37,9 @@ use super::shared::Shared;
 use super::{Unparker, WaitReason};
 use crate::driver::slab::NONE;
 use crate::driver::{WaitKey, Wake};
-use crate::stack::{Class, Stack};
+use crate::stack::Class;
 
-pub(super) type Switch = corosensei::Coroutine<(), (), (), Stack>;
+pub(super) type Switch = crate::stack::switch::Switch<(), ()>;
 pub(super) type SwitchOut = corosensei::Yielder<(), ()>;
 
 /// What can stand in a worker's inbox: a task, or a posted function. Always the first field.
@@ -399,7 +399,8 @@ impl Drop for TaskRef {
     fn drop(&mut self) {
         // Whoever has the only reference needs no locked instruction to give it up.
         if self.is_only() || self.refs.fetch_sub(1, Ordering::Release) == 1 {
-            fence(Ordering::Acquire);
+            // As good as a fence, which ThreadSanitizer does not know.
+            self.refs.load(Ordering::Acquire);
             // SAFETY: that was the last reference.
             unsafe { (self.vtable.deallocate)(self.0) };
         }

@@ -165,8 +165,13 @@ impl Worker {
         CURRENT.set(self);
         // One that is panicking already counts as one that is suspended while it does.
         self.panicking.set(std::thread::panicking().into());
+        if self.runtime.watched {
+            self.shared.pulse.attach();
+        }
         let _leave = Leave(self);
-        f()
+        let result = f();
+        self.shared.pulse.rest();
+        result
     }
 
     pub(crate) fn number(&self) -> u32 {
@@ -436,6 +441,7 @@ impl Worker {
     /// Takes the mail and runs at most so many coroutines. True as soon as `done` is: whoever comes
     /// next might hold the worker for ever, and the end must have begun by then.
     fn round(&self, batch: u32, done: impl Fn() -> bool) -> bool {
+        self.beat();
         self.take_mail();
         for _ in 0..batch {
             match self.next() {
@@ -536,12 +542,13 @@ impl Worker {
         let header = unsafe { task.as_ref() };
         header.status.set(Status::Running);
         self.budget.set(BUDGET);
+        self.beat();
         self.call_hook(Switch::In, task);
         self.current.set(Some(task));
         self.shared.note_running(&header.info);
         // SAFETY: started, suspended and on its own thread: nobody else touches the switch.
         let switch = unsafe { (*header.switch.get()).as_mut() }.expect("a started coroutine");
-        let ended = switch.resume(()).as_return().is_some();
+        let ended = switch.resume().as_return().is_some();
         self.shared.note_stopped();
         self.current.set(None);
         self.call_hook(Switch::Out, task);
@@ -674,7 +681,9 @@ impl Worker {
         if quiet && self.runtime.standstill.enter(&self.runtime.workers) {
             super::standstill::report(&self.runtime.workers);
         }
+        self.shared.pulse.rest();
         self.poll(bound);
+        self.beat();
         if quiet {
             self.runtime.standstill.leave();
         }

@@ -30,6 +30,8 @@
 
 mod limits;
 pub(crate) mod overflow;
+pub(crate) mod switch;
+pub(crate) mod trace;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;

@@ -134,6 +134,27 @@ struct Slot {
     top: usize,
 }
 
+impl Slot {
+    /// # Safety
+    /// Somebody runs in the slot, on this thread; the result is not used after that has gone on.
+    unsafe fn resident(&self) -> Resident {
+        let entry = (self.top - size_of::<Occupant>()) as *const Occupant;
+        // SAFETY: whoever runs in a slot took it as a `Stack`, which writes the entry.
+        let occupant = unsafe { &*entry };
+        let name = (!occupant.name.is_null()).then(|| {
+            // SAFETY: readable while frames are on the stack, by the promise of
+            // `Occupant::spawned`.
+            unsafe { std::slice::from_raw_parts(occupant.name, occupant.name_bytes) }
+        });
+        Resident {
+            id: occupant.id,
+            name,
+            made_at: occupant.made_at,
+            frames_end: entry as usize,
+        }
+    }
+}
+
 /// The slot that an address lies in.
 fn slot_of(address: usize) -> Option<Slot> {
     let mut next = REGIONS.load(Ordering::Acquire).cast_const();
@@ -150,6 +171,26 @@ fn slot_of(address: usize) -> Option<Slot> {
         next = region.next;
     }
     None
+}
+
+/// Who lives on the stack that a thread runs on.
+pub(crate) struct Resident {
+    /// 0 for a bare coroutine.
+    pub(crate) id: u64,
+    pub(crate) name: Option<&'static [u8]>,
+    pub(crate) made_at: &'static Location<'static>,
+    /// Its frames are below.
+    pub(crate) frames_end: usize,
+}
+
+/// Who runs here; none on a stack that is not of ours. Async-signal-safe.
+///
+/// # Safety
+/// The stack pointer of this thread, or of what a handler on it has interrupted. The result is not
+/// used after the coroutine has gone on.
+pub(crate) unsafe fn resident(stack_pointer: usize) -> Option<Resident> {
+    // SAFETY: the caller's promise.
+    slot_of(stack_pointer).map(|slot| unsafe { slot.resident() })
 }
 
 /// The slot that was overflowed, if the fault is an overflow.
@@ -264,15 +305,9 @@ unsafe fn fall_through(
 /// # Safety
 /// Somebody runs in `slot`, on this thread.
 unsafe fn report(slot: Slot) {
-    let entry = (slot.top - size_of::<Occupant>()) as *const Occupant;
-    // SAFETY: whoever runs in a slot took it as a `Stack`, which writes the entry.
-    let occupant = unsafe { &*entry };
-    let name = if occupant.name.is_null() {
-        "unnamed".as_bytes()
-    } else {
-        // SAFETY: readable while frames are on the stack, by the promise of `Occupant::spawned`.
-        unsafe { std::slice::from_raw_parts(occupant.name, occupant.name_bytes) }
-    };
+    // SAFETY: the caller's promise.
+    let occupant = unsafe { slot.resident() };
+    let name = occupant.name.unwrap_or(b"unnamed");
     let site = occupant.made_at;
     let id = Decimal::new(occupant.id);
     let line = Decimal::new(site.line().into());

@@ -18,3 +18,4 @@ mod stragglers;
 mod stress;
 mod support;
 mod waiting;
+mod watchdog;

@@ -47,15 +47,20 @@ pub(crate) fn isolated(name: &str, body: impl FnOnce()) {
 /// The output of the test `name`, run alone in a new process that knows it is the child.
 pub(crate) fn child(name: &str, environment: &[(&str, &str)]) -> Output {
     let _guard = guard_for("a test in a process of its own", Duration::from_secs(300));
-    Command::new(std::env::current_exe().unwrap())
+    let mut command = child_command(name);
+    command.envs(environment.iter().copied()).output().unwrap()
+}
+
+/// Runs the test `name` alone in a new process that knows it is the child.
+pub(crate) fn child_command(name: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
         .args(["--exact", name, "--nocapture", "--test-threads=1"])
         .env(CHILD, name)
         // One arena: the address space then grows by what the test does, not by who allocates.
         .env("MALLOC_ARENA_MAX", "1")
-        .envs(environment.iter().copied())
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
+        .stdin(Stdio::null());
+    command
 }
 
 pub(crate) fn is_child() -> bool {
