@@ -435,7 +435,7 @@ mod tests {
         let parsed = Options::parse(&["--rounds", "2", "--server", "a"]).expect("good options");
         assert_eq!(
             (parsed.rounds, parsed.seconds, parsed.connections),
-            (2, 4, None)
+            (2, 6, None)
         );
         for bad in [&["--rounds", "0"][..], &["--rounds"], &["--fast", "1"]] {
             assert!(Options::parse(bad).is_err(), "{bad:?}");
