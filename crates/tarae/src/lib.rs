@@ -49,6 +49,7 @@ pub mod offload;
 pub mod os;
 #[allow(unsafe_code)]
 mod sched;
+pub mod select;
 pub mod signal;
 #[allow(unsafe_code)]
 mod stack;

@@ -131,16 +131,34 @@ pub(crate) fn poll_wait(fd: RawFd, events: i16, timeout: Option<Duration>) -> io
         events,
         revents: 0,
     };
-    let timespec = timeout.map(|timeout| libc::timespec {
-        tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
-        tv_nsec: timeout.subsec_nanos().into(),
-    });
+    let timespec = timeout.map(timespec);
     let timespec_ptr = timespec.as_ref().map_or(ptr::null(), ptr::from_ref);
     // SAFETY: one entry, a null or valid time, no signal mask.
     match check(unsafe { libc::ppoll(&mut entry, 1, timespec_ptr, ptr::null()) }) {
         Ok(_) => Ok(entry.revents),
         Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
         Err(error) => Err(error),
+    }
+}
+
+/// Waits until one of `entries` is ready, for at most `timeout`; their `revents` tell. A signal
+/// ends the wait.
+pub(crate) fn poll_many(entries: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<()> {
+    let timespec = timeout.map(timespec);
+    let timespec_ptr = timespec.as_ref().map_or(ptr::null(), ptr::from_ref);
+    let count = entries.len() as libc::nfds_t;
+    // SAFETY: so many entries, a null or valid time, no signal mask.
+    let result = unsafe { libc::ppoll(entries.as_mut_ptr(), count, timespec_ptr, ptr::null()) };
+    match check(result) {
+        Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn timespec(duration: Duration) -> libc::timespec {
+    libc::timespec {
+        tv_sec: libc::time_t::try_from(duration.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_nsec: duration.subsec_nanos().into(),
     }
 }
 

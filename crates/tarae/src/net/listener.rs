@@ -10,8 +10,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use super::socket::{Kind, Socket, conversions, handle_methods, try_each};
 use super::{AsSocket, BorrowedSocket, TcpStream, ToSocketAddrs};
 use crate::driver::operation::Accept;
-use crate::sched::io::Cancelled;
+use crate::sched::io::{Cancelled, Patience, perform};
 use crate::sched::worker::Worker;
+use crate::select::Accepts;
 use crate::sys::{self, Address};
 
 /// Connections waiting to be accepted; the kernel caps it at `net.core.somaxconn`.
@@ -79,7 +80,13 @@ impl TcpListener {
     /// in the queue and a later call gets it. `WouldBlock` in non-blocking mode; an error that
     /// [`Cancelled::is`] recognises when cancelled.
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let (fd, address) = self.socket.perform(Accept(PhantomData))?;
+        self.accepted(self.socket.perform(Accept(PhantomData))?)
+    }
+
+    fn accepted(
+        &self,
+        (fd, address): (OwnedFd, SocketAddr),
+    ) -> io::Result<(TcpStream, SocketAddr)> {
         if let Some(worker) = Worker::current() {
             worker.note_accept();
         }
@@ -122,6 +129,19 @@ impl TcpListener {
     /// Those of `getsockopt(2)`.
     pub fn ttl(&self) -> io::Result<u32> {
         self.socket.ttl()
+    }
+}
+
+impl Accepts for TcpListener {
+    type Connection = (TcpStream, SocketAddr);
+
+    fn listening(&self) -> BorrowedSocket<'_> {
+        self.as_socket()
+    }
+
+    fn try_accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let accept = Accept(PhantomData);
+        self.accepted(perform(self.socket.source(), Patience::None, accept)?)
     }
 }
 

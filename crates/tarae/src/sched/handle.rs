@@ -8,6 +8,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Mutex, PoisonError};
 
+use super::select::{Alarm, Branch, Ticket, arm};
 use super::task::{Blueprint, Failure, TaskRef};
 use super::{Cancel, Unparker, WaitReason};
 use crate::driver::Wake;
@@ -71,7 +72,7 @@ impl<T> JoinHandle<T> {
         }
         let reason = WaitReason::Join(self.task.info.id);
         // SAFETY: `self` is the one joiner, and it has not registered yet.
-        let registered = unsafe { self.task.join.register(Unparker::current()) };
+        let registered = unsafe { self.task.join.register(Alarm::current()) };
         while registered && !self.task.join.is_done() {
             if super::park(reason, None, Cancel::Yes) != Wake::Cancelled {
                 continue;
@@ -143,6 +144,64 @@ impl<T> Drop for JoinHandle<T> {
 impl<T> fmt::Debug for JoinHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("JoinHandle").field(&self.task).finish()
+    }
+}
+
+/// The branch `join` of a `select!`: whether the coroutine has ended. It borrows the handle alone,
+/// so there is still one joiner.
+pub struct JoinBranch<'a, T> {
+    handle: &'a mut JoinHandle<T>,
+    registered: bool,
+    refusal: Option<Wake>,
+}
+
+impl<'a, T> JoinBranch<'a, T> {
+    pub(crate) fn new(handle: &'a mut JoinHandle<T>) -> JoinBranch<'a, T> {
+        JoinBranch {
+            handle,
+            registered: false,
+            refusal: None,
+        }
+    }
+
+    /// Why the handle is not to be joined, if it is not.
+    #[doc(hidden)]
+    pub fn take(&mut self) -> Option<JoinError> {
+        self.refusal.map(|_| JoinError {
+            kind: Kind::WaitCancelled,
+        })
+    }
+
+    arm!();
+}
+
+impl<T> Branch for JoinBranch<'_, T> {
+    fn poll(&mut self, _waits: bool) -> bool {
+        self.handle.is_finished()
+    }
+
+    fn register(&mut self, ticket: &Ticket) -> bool {
+        let alarm = Alarm::Branch(ticket.clone());
+        // SAFETY: the handle is borrowed alone, and what was registered has been withdrawn.
+        self.registered = unsafe { self.handle.task.join.register(alarm) };
+        !self.registered
+    }
+
+    fn unregister(&mut self) {
+        if std::mem::take(&mut self.registered) {
+            // SAFETY: registered by this branch. If it is too late, the end has come.
+            unsafe { self.handle.task.join.withdraw() };
+        }
+    }
+
+    fn refuse(&mut self, wake: Wake) {
+        self.refusal = Some(wake);
+    }
+}
+
+impl<T> Drop for JoinBranch<'_, T> {
+    fn drop(&mut self) {
+        self.unregister();
     }
 }
 

@@ -15,7 +15,10 @@
 //! * `lent`: what a thread whose stacks are lent to jobs must not give up
 //! * `overdue`: what is said when the end cannot come
 //! * `io`: operations of sockets: try, wait, try again
+//! * `spin`: the lock of the channels
+//! * `choice`, `select`: waiting for the first of several things
 
+mod choice;
 pub(crate) mod handle;
 mod inbox;
 pub(crate) mod io;
@@ -27,7 +30,9 @@ mod park;
 mod ring;
 pub(crate) mod runtime;
 pub(crate) mod seed;
+pub(crate) mod select;
 pub(crate) mod shared;
+pub(crate) mod spin;
 pub(crate) mod task;
 pub(crate) mod worker;
 
@@ -81,6 +86,8 @@ pub enum WaitReason {
     Condition,
     /// A message, or room for one.
     Channel,
+    /// The first of several things.
+    Select,
     /// A job on a pool's thread.
     Offload,
 }
@@ -97,6 +104,7 @@ impl fmt::Display for WaitReason {
             WaitReason::Lock => f.write_str("a lock"),
             WaitReason::Condition => f.write_str("a condition"),
             WaitReason::Channel => f.write_str("a channel"),
+            WaitReason::Select => f.write_str("the first of several things"),
             WaitReason::Offload => f.write_str("an offloaded job"),
         }
     }

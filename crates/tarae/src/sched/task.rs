@@ -27,12 +27,13 @@ use std::panic::{self, AssertUnwindSafe, Location};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence};
 
+use super::WaitReason;
 use super::inbox::Linked;
 use super::join::{JoinState, Joiner};
 use super::memory;
 use super::park::ParkState;
+use super::select::Alarm;
 use super::shared::Shared;
-use super::{Unparker, WaitReason};
 use crate::driver::slab::NONE;
 use crate::driver::{WaitKey, Wake};
 use crate::stack::{Class, Stack};
@@ -106,7 +107,7 @@ pub(crate) struct Task {
     vtable: &'static VTable,
     refs: AtomicUsize,
     pub(super) park: ParkState,
-    pub(super) join: JoinState<Unparker>,
+    pub(super) join: JoinState<Alarm>,
     /// The worker it was started on; null before that.
     pub(super) owner: AtomicPtr<Shared>,
     /// An `unpark` by the user that no `park` of the user has used up yet. Apart from the token of
@@ -208,7 +209,7 @@ impl TaskRef {
 
     /// # Safety
     /// As for `new`.
-    unsafe fn with_join<F, T>(blueprint: Blueprint<F>, join: JoinState<Unparker>) -> TaskRef
+    unsafe fn with_join<F, T>(blueprint: Blueprint<F>, join: JoinState<Alarm>) -> TaskRef
     where
         F: FnOnce(Wake) -> T,
     {
@@ -314,7 +315,7 @@ impl TaskRef {
     pub(super) unsafe fn complete(&self) {
         // SAFETY: the caller's promise.
         match unsafe { self.join.complete() } {
-            Joiner::Waiting(waiter) => waiter.unpark(),
+            Joiner::Waiting(waiter) => waiter.ring(),
             // SAFETY: nobody else will look at the result.
             Joiner::Detached => unsafe { (self.vtable.drop_result)(self.0) },
             Joiner::Absent => {}

@@ -12,8 +12,9 @@ use crate::driver::operation::Accept;
 use crate::net::listener::BACKLOG;
 use crate::net::socket::{Kind, Socket, conversions, handle_methods};
 use crate::net::{AsSocket, BorrowedSocket};
-use crate::sched::io::Cancelled;
+use crate::sched::io::{Cancelled, Patience, perform};
 use crate::sched::worker::Worker;
+use crate::select::Accepts;
 use crate::sys::{self, Address, RawAddress};
 
 /// A Unix socket that listens: [`std::os::unix::net::UnixListener`], whose every call parks the
@@ -132,7 +133,13 @@ impl UnixListener {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
-        let (fd, address) = self.socket.perform(Accept(PhantomData))?;
+        self.accepted(self.socket.perform(Accept(PhantomData))?)
+    }
+
+    fn accepted(
+        &self,
+        (fd, address): (OwnedFd, SocketAddr),
+    ) -> io::Result<(UnixStream, SocketAddr)> {
         if let Some(worker) = Worker::current() {
             worker.note_accept();
         }
@@ -168,6 +175,19 @@ impl UnixListener {
     /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         sys::local_addr(self.socket.raw())
+    }
+}
+
+impl Accepts for UnixListener {
+    type Connection = (UnixStream, SocketAddr);
+
+    fn listening(&self) -> BorrowedSocket<'_> {
+        self.as_socket()
+    }
+
+    fn try_accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
+        let accept = Accept(PhantomData);
+        self.accepted(perform(self.socket.source(), Patience::None, accept)?)
     }
 }
 
