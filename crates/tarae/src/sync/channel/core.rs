@@ -134,13 +134,19 @@ impl<T, W: Claim> Core<T, W> {
         if self.receivers == 0 {
             return Err((item, Refusal::Disconnected));
         }
+        self.deliver(item, woken)
+            .map_err(|item| (item, Refusal::Wait))
+    }
+
+    /// To the first receiver or, if there is room, into the queue.
+    fn deliver(&mut self, item: T, woken: &mut Woken<W>) -> Result<(), T> {
         if let Some(key) = self.receiving.next() {
             self.receiving.data(key).item = Some(item);
             woken.add(self.receiving.waiter(key));
         } else if self.has_room() {
             self.queue.push_back(item);
         } else {
-            return Err((item, Refusal::Wait));
+            return Err(item);
         }
         Ok(())
     }
@@ -246,7 +252,8 @@ impl<T, W: Claim> Core<T, W> {
                 return;
             };
             match self.sending.data(key).item.take() {
-                Some(item) => self.queue.push_back(item),
+                // A receiver may wait too: it came while all room was promised.
+                Some(item) => drop(self.deliver(item, woken)),
                 None => {
                     self.sending.data(key).permit = Some(Permit::Room);
                     self.reserved += 1;
