@@ -10,6 +10,11 @@ mod atomics {
     //! The twin of `tarae`'s module of this name.
     pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
 
+    /// Whoever holds the lock goes on.
+    pub(crate) fn pause(_tries: u32) {
+        loom::thread::yield_now();
+    }
+
     /// `loom`'s cell, with the one access function that the protocols use.
     #[derive(Debug)]
     pub(crate) struct UnsafeCell<T>(loom::cell::UnsafeCell<T>);
@@ -25,6 +30,8 @@ mod atomics {
     }
 }
 
+#[path = "../../tarae/src/sched/choice.rs"]
+mod choice;
 #[allow(unsafe_code)]
 #[path = "../../tarae/src/sched/inbox.rs"]
 mod inbox;
@@ -38,6 +45,9 @@ mod park;
 mod record;
 #[path = "../../tarae/src/sched/ring.rs"]
 mod ring;
+#[allow(unsafe_code)]
+#[path = "../../tarae/src/sched/spin.rs"]
+mod spin;
 
 #[cfg(test)]
 #[allow(unsafe_code)]

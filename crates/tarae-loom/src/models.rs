@@ -2,6 +2,7 @@
 //! protocol beside it where breaking it takes a line, to show that the checker would notice.
 
 mod offload;
+mod select;
 
 use std::ptr::NonNull;
 

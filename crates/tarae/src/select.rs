@@ -267,6 +267,66 @@ impl<L: Accepts> Branch for AcceptBranch<'_, L> {
     }
 }
 
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::net::TcpListener;
+    use crate::sched::worker::Worker;
+    use crate::sync::mpmc;
+
+    fn driver_waits() -> usize {
+        let worker = Worker::current().expect("in a coroutine");
+        worker.with_driver(|driver| driver.waits().count())
+    }
+
+    /// Entries that selects leave in channels and in the driver, while they wait and afterwards.
+    #[test]
+    fn nothing_is_left_behind() {
+        let soak = std::env::var_os("TARAE_SOAK").is_some();
+        let rounds = if soak { 2_000_000 } else { 20_000 };
+        let runtime = crate::Builder::new().workers(1);
+        let test = || {
+            let (sender, receiver) = mpmc::sync_channel(1);
+            let (full, kept) = mpmc::sync_channel(0);
+            let (_keep, silence) = mpmc::channel::<()>();
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let mut forever = crate::spawn(|| {
+                crate::time::sleep(Duration::from_secs(1_000_000));
+            });
+            crate::yield_now();
+            let before = driver_waits();
+            let theirs = (silence.clone(), kept.clone());
+            crate::spawn(move || {
+                for round in 0..rounds {
+                    if round == 7 {
+                        // The other one waits now: the counts count.
+                        assert_eq!((theirs.0.entries(), theirs.1.entries()), (1, 1));
+                        assert!(driver_waits() > before);
+                    }
+                    sender.send(round).unwrap();
+                    crate::yield_now();
+                }
+            });
+            for round in 0..rounds {
+                crate::select! {
+                    recv(receiver) -> got => assert_eq!(got, Ok(round)),
+                    recv(silence) -> _ => unreachable!(),
+                    send(full, 1) -> _ => unreachable!(),
+                    accept(listener) -> _ => unreachable!(),
+                    join(forever) -> _ => unreachable!(),
+                    sleep(Duration::from_secs(1_000)) => unreachable!(),
+                }
+            }
+            let entries = receiver.entries() + silence.entries() + kept.entries();
+            assert_eq!(entries, 0, "left in channels");
+            assert_eq!(driver_waits(), before, "left in the driver");
+            forever.cancel();
+        };
+        runtime.run(test).unwrap();
+    }
+}
+
 /// Waits for the first of several things, and does the one that came first. The others lose
 /// nothing: no message is taken, no connection accepted, no value made that is not used.
 ///
@@ -297,21 +357,26 @@ impl<L: Accepts> Branch for AcceptBranch<'_, L> {
 ///
 /// # Branches
 ///
-/// Up to sixteen, each `kind(arguments) -> pattern => expression,`; the pattern may be left out, and
-/// so may the comma after a block. The value of the chosen expression is that of the whole.
+/// Up to sixteen, each `kind(arguments) -> pattern => expression,`. The pattern may be left out,
+/// and so may the comma after a block. The value of the chosen expression is that of the whole.
 ///
-/// | branch | is taken when | the pattern gets |
-/// | --- | --- | --- |
-/// | `recv(receiver)` | there is a message, or none can come any more | what `recv` gives; for receivers of [`mpmc`](crate::sync::mpmc), [`mpsc`](crate::sync::mpsc), [`oneshot`](crate::sync::oneshot) and [`broadcast`](crate::sync::broadcast) |
-/// | `send(sender, message)` | there is room, or at a rendezvous a receiver, or nobody is left to receive | what `send` gives |
-/// | `changed(receiver)` | a [`watch`](crate::sync::watch) has a value that was not seen, or none can come any more | what `changed` gives |
-/// | `join(handle)` | the coroutine has ended | what [`join`](crate::thread::JoinHandle::join) gives |
-/// | `sleep(duration)` | it has passed since the `select!` began | nothing |
-/// | `deadline(instant)` | it has passed | nothing |
-/// | `accept(listener)` | there is a connection, or an error | what `accept` gives |
-/// | `readable(socket)`, `writable(socket)` | reading or writing is worth trying | `io::Result<()>` |
-/// | `cancelled()` | the coroutine has been cancelled | nothing |
-/// | `default` | none of the others can be taken at once; the `select!` then never waits | |
+/// | branch | is taken when |
+/// | --- | --- |
+/// | `recv(receiver)` | there is a message, or none can come any more |
+/// | `send(sender, message)` | there is room, at a rendezvous a receiver, or nobody to receive |
+/// | `changed(receiver)` | a [`watch`](crate::sync::watch) has a value that was not seen |
+/// | `join(handle)` | the coroutine has ended |
+/// | `sleep(duration)` | it has passed since the `select!` began |
+/// | `deadline(instant)` | it has passed |
+/// | `accept(listener)` | there is a connection |
+/// | `readable(socket)`, `writable(socket)` | reading or writing is worth trying |
+/// | `cancelled()` | the coroutine has been cancelled |
+/// | `default` | no other can be taken at once: the `select!` then never waits |
+///
+/// The pattern gets what the method of that name gives; `readable` and `writable` give an
+/// `io::Result<()>`; `sleep`, `deadline` and `cancelled` nothing. `recv` is for the receivers of
+/// [`mpmc`](crate::sync::mpmc), [`mpsc`](crate::sync::mpsc), [`oneshot`](crate::sync::oneshot) and
+/// [`broadcast`](crate::sync::broadcast).
 ///
 /// Receivers, senders, listeners and sockets are borrowed for the wait only. `message` is evaluated
 /// only when the branch has been chosen, when there is room that is kept for it: it should not
@@ -338,8 +403,8 @@ impl<L: Accepts> Branch for AcceptBranch<'_, L> {
 /// In a cancelled coroutine a branch that can be taken at once still is. Otherwise `cancelled()` is
 /// taken if it is there; if not, one of the other branches is taken and tells, as its call would:
 /// `recv`, `send` and `join` by an error that says `is_cancelled()`, `accept`, `readable` and
-/// `writable` by one that [`Cancelled::is`](crate::Cancelled::is) recognises, `sleep` and `deadline`
-/// by ending early. The same holds for a time limit that is not one of the branches.
+/// `writable` by one that [`Cancelled::is`](crate::Cancelled::is) recognises, `sleep` and
+/// `deadline` by ending early. The same holds for a time limit that is not one of the branches.
 ///
 /// # Panics
 ///

@@ -41,7 +41,7 @@ impl Choice {
             };
             match self
                 .0
-                .compare_exchange_weak(now, next, Ordering::AcqRel, Ordering::Acquire)
+                .compare_exchange(now, next, Ordering::AcqRel, Ordering::Acquire)
             {
                 Ok(_) => return now == WAITING,
                 Err(changed) => now = changed,

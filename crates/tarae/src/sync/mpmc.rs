@@ -189,6 +189,12 @@ impl<T> Receiver<T> {
     pub fn recv_branch(&self) -> RecvBranch<'_, T> {
         RecvBranch::new(&self.channel)
     }
+
+    /// Entries of those who wait, for tests.
+    #[cfg(test)]
+    pub(crate) fn entries(&self) -> usize {
+        self.channel.entries()
+    }
 }
 
 macro_rules! common {

@@ -2,8 +2,8 @@
 //! trying all orders of turns tries everything that can happen to a `Core` and its waiters.
 //!
 //! A run is replayed from its list of decisions; the last decision that has an alternative is then
-//! changed, until none is left. A run that comes to a state seen before ends there. Giving up (a time-out, a cancellation) and dropping a permit (a
-//! panic) are decisions too.
+//! changed, until none is left. A run that comes to a state seen before ends there. Giving up (a
+//! time-out, a cancellation) and dropping a permit (a panic) are decisions too.
 
 use std::cell::Cell;
 use std::collections::HashSet;
