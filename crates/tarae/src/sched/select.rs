@@ -311,13 +311,26 @@ fn in_coroutine() -> bool {
     Worker::current().is_some_and(Worker::in_coroutine)
 }
 
+/// Where random numbers begin.
+pub(super) const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// The next random number (xorshift).
+fn step(state: &Cell<u64>) -> u64 {
+    let mut x = state.get();
+    x ^= x << 13;
+    x ^= x >> 7;
+    x ^= x << 17;
+    state.set(x);
+    x >> 11
+}
+
 /// A worker has its own numbers, so that a run that is repeated exactly chooses the same.
 fn random() -> u64 {
     thread_local! {
-        static SEED: Cell<u64> = const { Cell::new(super::worker::SEED) };
+        static STATE: Cell<u64> = const { Cell::new(SEED) };
     }
     match Worker::current() {
-        Some(worker) => worker.random(),
-        None => SEED.with(super::worker::step),
+        Some(worker) => step(&worker.random),
+        None => STATE.with(step),
     }
 }

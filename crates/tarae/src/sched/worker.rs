@@ -69,20 +69,8 @@ pub(crate) struct Worker {
     turns: Cell<u32>,
     /// Coroutines that were suspended while this thread was panicking (see `unwinding`).
     panicking: Cell<u32>,
-    random: Cell<u64>,
-}
-
-/// Where random numbers begin.
-pub(super) const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
-
-/// The next random number (xorshift).
-pub(super) fn step(state: &Cell<u64>) -> u64 {
-    let mut x = state.get();
-    x ^= x << 13;
-    x ^= x >> 7;
-    x ^= x << 17;
-    state.set(x);
-    x >> 11
+    /// The state of its random numbers: the same in each run.
+    pub(super) random: Cell<u64>,
 }
 
 /// Wakes a parked coroutine from wherever this is called.
@@ -148,7 +136,7 @@ impl Worker {
             stopping: Cell::new(false),
             turns: Cell::new(0),
             panicking: Cell::new(0),
-            random: Cell::new(SEED),
+            random: Cell::new(super::select::SEED),
             runtime,
         })
     }
@@ -198,11 +186,6 @@ impl Worker {
 
     pub(super) fn spare(&self) -> &Spare {
         &self.spare
-    }
-
-    /// The next of its random numbers: the same in each run.
-    pub(super) fn random(&self) -> u64 {
-        step(&self.random)
     }
 
     /// All workers of its runtime, itself included.
