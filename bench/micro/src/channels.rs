@@ -4,6 +4,8 @@
 //! of its own. Everybody takes turns in every round; a figure is the median over the rounds.
 
 use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tarae::inspect::worker_index;
@@ -78,14 +80,18 @@ fn ours_across(times: u32) -> Duration {
     let run = || {
         let here = worker_index();
         let ((ask, asked), (answer, answered)) = (pair(None), pair(None));
-        // Of two that wait to begin, the other worker takes one; the one that stays ends.
+        let there = Arc::new(AtomicBool::new(false));
+        // The second of two that wait to begin calls the other worker, which takes one of them.
         for _ in 0..2 {
-            let (asked, answer) = (asked.clone(), answer.clone());
+            let (asked, answer, there) = (asked.clone(), answer.clone(), there.clone());
             tarae::spawn(move || {
-                if worker_index() != here {
+                if worker_index() != here && !there.swap(true, Ordering::SeqCst) {
                     let _ = asked.iter().try_for_each(|number| answer.send(number));
                 }
             });
+        }
+        while !there.load(Ordering::SeqCst) {
+            std::hint::spin_loop();
         }
         clock(times, |number| {
             ask.send(number).expect("it listens");

@@ -267,66 +267,6 @@ impl<L: Accepts> Branch for AcceptBranch<'_, L> {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use crate::net::TcpListener;
-    use crate::sched::worker::Worker;
-    use crate::sync::mpmc;
-
-    fn driver_waits() -> usize {
-        let worker = Worker::current().expect("in a coroutine");
-        worker.with_driver(|driver| driver.waits().count())
-    }
-
-    /// Entries that selects leave in channels and in the driver, while they wait and afterwards.
-    #[test]
-    fn nothing_is_left_behind() {
-        let soak = std::env::var_os("TARAE_SOAK").is_some();
-        let rounds = if soak { 2_000_000 } else { 20_000 };
-        let runtime = crate::Builder::new().workers(1);
-        let test = || {
-            let (sender, receiver) = mpmc::sync_channel(1);
-            let (full, kept) = mpmc::sync_channel(0);
-            let (_keep, silence) = mpmc::channel::<()>();
-            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-            let mut forever = crate::spawn(|| {
-                crate::time::sleep(Duration::from_secs(1_000_000));
-            });
-            crate::yield_now();
-            let before = driver_waits();
-            let theirs = (silence.clone(), kept.clone());
-            crate::spawn(move || {
-                for round in 0..rounds {
-                    if round == 7 {
-                        // The other one waits now: the counts count.
-                        assert_eq!((theirs.0.entries(), theirs.1.entries()), (1, 1));
-                        assert!(driver_waits() > before);
-                    }
-                    sender.send(round).unwrap();
-                    crate::yield_now();
-                }
-            });
-            for round in 0..rounds {
-                crate::select! {
-                    recv(receiver) -> got => assert_eq!(got, Ok(round)),
-                    recv(silence) -> _ => unreachable!(),
-                    send(full, 1) -> _ => unreachable!(),
-                    accept(listener) -> _ => unreachable!(),
-                    join(forever) -> _ => unreachable!(),
-                    sleep(Duration::from_secs(1_000)) => unreachable!(),
-                }
-            }
-            let entries = receiver.entries() + silence.entries() + kept.entries();
-            assert_eq!(entries, 0, "left in channels");
-            assert_eq!(driver_waits(), before, "left in the driver");
-            forever.cancel();
-        };
-        runtime.run(test).unwrap();
-    }
-}
-
 /// Waits for the first of several things, and does the one that came first. The others lose
 /// nothing: no message is taken, no connection accepted, no value made that is not used.
 ///
@@ -511,4 +451,64 @@ macro_rules! __select {
         }
     };
     (@finish $kind:ident $outcome:ident $arguments:tt) => { $outcome };
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::net::TcpListener;
+    use crate::sched::worker::Worker;
+    use crate::sync::mpmc;
+
+    fn driver_waits() -> usize {
+        let worker = Worker::current().expect("in a coroutine");
+        worker.with_driver(|driver| driver.waits().count())
+    }
+
+    /// Entries that selects leave in channels and in the driver, while they wait and afterwards.
+    #[test]
+    fn nothing_is_left_behind() {
+        let soak = std::env::var_os("TARAE_SOAK").is_some();
+        let rounds = if soak { 2_000_000 } else { 20_000 };
+        let runtime = crate::Builder::new().workers(1);
+        let test = || {
+            let (sender, receiver) = mpmc::sync_channel(1);
+            let (full, kept) = mpmc::sync_channel(0);
+            let (_keep, silence) = mpmc::channel::<()>();
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let mut forever = crate::spawn(|| {
+                crate::time::sleep(Duration::from_secs(1_000_000));
+            });
+            crate::yield_now();
+            let before = driver_waits();
+            let theirs = (silence.clone(), kept.clone());
+            crate::spawn(move || {
+                for round in 0..rounds {
+                    if round == 7 {
+                        // The other one waits now: the counts count.
+                        assert_eq!((theirs.0.entries(), theirs.1.entries()), (1, 1));
+                        assert!(driver_waits() > before);
+                    }
+                    sender.send(round).unwrap();
+                    crate::yield_now();
+                }
+            });
+            for round in 0..rounds {
+                crate::select! {
+                    recv(receiver) -> got => assert_eq!(got, Ok(round)),
+                    recv(silence) -> _ => unreachable!(),
+                    send(full, 1) -> _ => unreachable!(),
+                    accept(listener) -> _ => unreachable!(),
+                    join(forever) -> _ => unreachable!(),
+                    sleep(Duration::from_secs(1_000)) => unreachable!(),
+                }
+            }
+            let entries = receiver.entries() + silence.entries() + kept.entries();
+            assert_eq!(entries, 0, "left in channels");
+            assert_eq!(driver_waits(), before, "left in the driver");
+            forever.cancel();
+        };
+        runtime.run(test).unwrap();
+    }
 }

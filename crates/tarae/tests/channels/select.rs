@@ -79,9 +79,10 @@ fn a_message_is_made_when_it_is_sent() {
         assert_eq!(made.get(), 1);
         assert_eq!(receiver.try_recv(), Ok(0));
         // A panic gives the room back.
+        let fail = || -> u32 { std::panic::resume_unwind(Box::new(())) };
         let panic = std::panic::AssertUnwindSafe(|| {
             select! {
-                send(sender, std::panic::resume_unwind(Box::new(()))) -> _ => {}
+                send(sender, fail()) -> _ => {}
             }
         });
         assert!(std::panic::catch_unwind(panic).is_err());
@@ -162,7 +163,7 @@ fn every_kind_of_branch_ends_a_wait() {
         taken!(changed(watcher) -> changed => changed.unwrap());
         setter.join().unwrap();
         let (news, reader) = broadcast::channel(1);
-        let teller = soon(move || drop(news.send(3).unwrap()));
+        let teller = soon(move || assert_eq!(news.send(3).unwrap(), 1));
         assert_eq!(taken!(recv(reader) -> n => n.unwrap()), 3);
         teller.join().unwrap();
         taken!(deadline(Instant::now() + Duration::from_millis(1)) => {});
@@ -224,16 +225,23 @@ fn bodies_own_what_branches_borrowed() {
         let (inner, nested) = mpmc::channel();
         sender.send(1).unwrap();
         inner.send(2).unwrap();
-        let sum = loop {
+        let mut sum = 0;
+        while sum == 0 {
             select! {
                 recv(receiver) -> n => {
-                    drop(receiver);
                     let m = select! { recv(nested) -> m => m.unwrap() };
-                    break n.unwrap() + m;
+                    sum = n.unwrap() + m;
+                    if sum == 0 {
+                        continue;
+                    }
                 }
                 sleep(Duration::from_secs(100)) => return,
             }
-        };
+        }
+        select! {
+            send(sender, 5) -> _ => drop(receiver),
+            recv(receiver) -> _ => unreachable!(),
+        }
         assert_eq!(sum, 3);
     });
 }

@@ -65,7 +65,7 @@ fn receive(got: &Mutex<Vec<usize>>, from: &[Receiver<usize>], mut random: Random
         let first = random.below(3) as usize;
         let (a, b, c) = (first, (first + 1) % 3, (first + 2) % 3);
         let (which, received) = match random.below(4) {
-            0 => (a, from[a].recv_timeout(wait).map_err(Into::into)),
+            0 => (a, from[a].recv_timeout(wait)),
             _ => select! {
                 recv(from[a]) -> message => (a, message.map_err(Into::into)),
                 recv(from[b]) -> message => (b, message.map_err(Into::into)),
