@@ -29,6 +29,7 @@ const ACROSS: &[Peer] = &[
     ("tarae, 2 workers", ours_across),
     ("crossbeam, threads", crossbeam_across),
     ("flume, threads", flume_across),
+    // It may keep both tasks on one of its threads: then this is no trip across.
     ("tokio multi_thread (2)", tokio_across),
 ];
 
