@@ -5,6 +5,7 @@
 //! process between two figures of memory: each parks its tasks in a process of its own.
 
 mod channels;
+mod locks;
 mod peers;
 
 use peers::{PEERS, Peer, Run};
@@ -13,6 +14,8 @@ use std::time::Duration;
 
 const ROUNDS: usize = 9;
 const PARKED: usize = 10_000;
+/// What each of ours should take at most of resident memory: one page of stack and its record.
+const PARKED_BYTES: f64 = 4.4 * 1024.0;
 
 /// One line of the table.
 struct Measure {
@@ -83,6 +86,22 @@ const MEASURES: &[Measure] = &[
         times_threads: 0,
         goal: Some(Goal::Times(1.3, "tokio current_thread")),
     },
+    Measure {
+        name: "lock",
+        what: "lock and unlock a mutex that nobody else wants, inside a task, ns",
+        of: locks::uncontended,
+        times: 2_000_000,
+        times_threads: 2_000_000,
+        goal: None,
+    },
+    Measure {
+        name: "hand-over",
+        what: "a mutex from one task to another that waits for it, and one yield, ns",
+        of: locks::handed_over,
+        times: 200_000,
+        times_threads: 0,
+        goal: Some(Goal::Times(1.0, "tokio current_thread")),
+    },
 ];
 
 fn main() {
@@ -142,6 +161,10 @@ fn measure(measure: &Measure) {
             (times * theirs, format!("{times} x {peer}"))
         }
     };
+    judge(figure, bound, &text);
+}
+
+fn judge(figure: f64, bound: f64, text: &str) {
     let verdict = if figure <= bound { "met" } else { "MISSED" };
     println!("  goal for ours <= {text}: {verdict}");
 }
@@ -152,47 +175,50 @@ fn channels() {
     });
 }
 
-/// Memory for each of many parked tasks.
+/// Memory for each of many parked tasks, and the page tables that map it.
 fn parked() {
-    println!("\nparked: resident memory for each of {PARKED} parked tasks, bytes");
     let own = std::env::current_exe().expect("our own path");
     let mut names = Vec::new();
-    let mut figures = Vec::new();
+    let (mut resident, mut tables) = (Vec::new(), Vec::new());
+    let mut failures = Vec::new();
     for peer in PEERS.iter().filter(|peer| peer.park.is_some()) {
         let output = Command::new(&own).args(["--parked", peer.name]).output();
         let output = output.expect("our own program starts");
-        match String::from_utf8_lossy(&output.stdout)
-            .trim()
-            .parse::<f64>()
-        {
-            Ok(bytes) => {
-                names.push(peer.name);
-                figures.push(vec![bytes]);
-            }
-            Err(_) => {
-                let why = String::from_utf8_lossy(&output.stderr).into_owned();
-                println!("  {:<24} failed: {}", peer.name, why.trim());
-            }
+        let printed = String::from_utf8_lossy(&output.stdout);
+        let figures: Vec<f64> = printed.split_whitespace().flat_map(str::parse).collect();
+        if let [bytes, table_bytes] = figures[..] {
+            names.push(peer.name);
+            resident.push(vec![bytes]);
+            tables.push(vec![table_bytes]);
+        } else {
+            let why = String::from_utf8_lossy(&output.stderr).into_owned();
+            failures.push(format!("  {:<24} failed: {}", peer.name, why.trim()));
         }
     }
-    print(&names, &figures);
+    println!("\nparked: resident memory for each of {PARKED} parked tasks, bytes");
+    failures.iter().for_each(|failure| println!("{failure}"));
+    if let Some(ours) = print(&names, &resident) {
+        judge(ours, PARKED_BYTES, "4.4 KiB");
+    }
+    println!("\nparked: page tables for each of them, bytes, beside the resident memory");
+    print(&names, &tables);
 }
 
-/// The child's part: parks, prints the figure, and ends without waking anybody.
+/// The child's part: parks, prints the figures, and ends without waking anybody.
 fn park(name: &str) {
     let peer = PEERS
         .iter()
         .find(|peer| peer.name == name)
         .expect("a peer of that name");
     let park = peer.park.expect("a peer that parks");
-    let before = std::cell::Cell::new(0);
-    let ready = || before.set(rss_bytes());
+    let figures = || ["VmRSS:", "VmPTE:"].map(status_bytes);
+    let before = std::cell::Cell::new([0; 2]);
+    let ready = || before.set(figures());
     let done = || {
         std::thread::sleep(Duration::from_millis(200));
-        println!(
-            "{}",
-            rss_bytes().saturating_sub(before.get()) as f64 / PARKED as f64
-        );
+        for (now, before) in figures().iter().zip(before.get()) {
+            println!("{}", now.saturating_sub(before) as f64 / PARKED as f64);
+        }
         std::process::exit(0);
     };
     park(PARKED, &ready, &done);
@@ -218,12 +244,13 @@ fn median(figures: &[f64]) -> f64 {
     sorted[sorted.len() / 2]
 }
 
-fn rss_bytes() -> u64 {
+/// A figure of this process, by the name of its line.
+fn status_bytes(name: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("our own figures");
     let line = status
         .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .expect("VmRSS");
+        .find_map(|line| line.strip_prefix(name))
+        .expect("a line of that name");
     let kib = line
         .split_whitespace()
         .next()

@@ -74,7 +74,7 @@ pub enum Event {
 
 /// The memory a connection works with: fit for a pool, needed only while it is not idle.
 ///
-/// It is the machine itself, [reset](Conn::reset) and without a peer, so that lending it to a
+/// It is the machine itself, as good as new and without a peer, so that lending it to a
 /// connection moves one pointer.
 #[derive(Debug)]
 pub struct Buffers(Box<Conn>);

@@ -9,6 +9,14 @@
 mod atomics {
     //! The twin of `tarae`'s module of this name.
     pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
+    pub(crate) use loom::sync::{Mutex, MutexGuard};
+
+    macro_rules! const_fn {
+        ($(#[$meta:meta])* $vis:vis fn $($rest:tt)*) => {
+            $(#[$meta])* $vis fn $($rest)*
+        };
+    }
+    pub(crate) use const_fn;
 
     /// Whoever holds the lock goes on.
     pub(crate) fn pause(_tries: u32) {
@@ -32,6 +40,16 @@ mod atomics {
 
 #[path = "../../tarae/src/sched/choice.rs"]
 mod choice;
+mod driver {
+    //! Where `queue` finds its vector with holes.
+    pub(crate) use crate::slab;
+}
+
+#[allow(unsafe_code)]
+#[path = "../../tarae/src/scope/count.rs"]
+mod count;
+#[path = "../../tarae/src/sync/gate.rs"]
+mod gate;
 #[allow(unsafe_code)]
 #[path = "../../tarae/src/sched/inbox.rs"]
 mod inbox;
@@ -40,11 +58,21 @@ mod inbox;
 mod join;
 #[path = "../../tarae/src/sched/park.rs"]
 mod park;
+#[path = "../../tarae/src/sync/permits.rs"]
+mod permits;
+#[path = "../../tarae/src/sync/queue.rs"]
+mod queue;
 #[allow(unsafe_code)]
 #[path = "../../tarae/src/offload/record.rs"]
 mod record;
 #[path = "../../tarae/src/sched/ring.rs"]
 mod ring;
+#[path = "../../tarae/src/sync/round.rs"]
+mod round;
+#[path = "../../tarae/src/sync/signal.rs"]
+mod signal;
+#[path = "../../tarae/src/driver/slab.rs"]
+mod slab;
 #[allow(unsafe_code)]
 #[path = "../../tarae/src/sched/spin.rs"]
 mod spin;

@@ -2,7 +2,10 @@
 //! protocol beside it where breaking it takes a line, to show that the checker would notice.
 
 mod offload;
+mod parker;
+mod scope;
 mod select;
+mod sync;
 
 use std::ptr::NonNull;
 

@@ -1,10 +1,20 @@
-//! Atomics and the `UnsafeCell` of the lock-free protocols (`sched::{inbox, park, join, ring}`).
+//! Atomics, the lock and the `UnsafeCell` of the protocols that are model-checked: those of `sched`
+//! (`inbox`, `park`, `join`, `ring`), of `offload` and of `sync`.
 //!
 //! Those modules name their primitives through this one only, so that the model checker's crate
 //! (`tarae-loom`) can compile the same files over `loom`'s types. Never use anything here that
 //! `loom` has no twin of.
 
 pub(crate) use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
+pub(crate) use std::sync::{Mutex, MutexGuard};
+
+/// A `const fn` here, a plain one in the twin: `loom`'s types cannot be made in constants.
+macro_rules! const_fn {
+    ($(#[$meta:meta])* $vis:vis fn $($rest:tt)*) => {
+        $(#[$meta])* $vis const fn $($rest)*
+    };
+}
+pub(crate) use const_fn;
 
 /// `core`'s `UnsafeCell` with `loom`'s access functions.
 #[derive(Debug)]

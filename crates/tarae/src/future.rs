@@ -28,7 +28,8 @@ impl WakeTrait for UnparkOnWake {
 ///
 /// # Errors
 ///
-/// [`Cancelled`] when the coroutine is cancelled while it waits; the future is dropped.
+/// [`Cancelled`] when the coroutine is cancelled while it waits, and also when a
+/// [deadline](crate::cancel) around it passes; the future is dropped.
 ///
 /// # Examples
 ///
@@ -43,7 +44,7 @@ pub fn block_on<F: Future>(future: F) -> Result<F::Output, Cancelled> {
         if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
             return Ok(output);
         }
-        if sched::park(WaitReason::Park, None, Cancel::Yes) == Wake::Cancelled {
+        if sched::park(WaitReason::Park, None, Cancel::Yes) != Wake::Ready {
             return Err(Cancelled);
         }
     }

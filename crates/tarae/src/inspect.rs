@@ -5,13 +5,13 @@
 use std::os::fd::RawFd;
 use std::panic::Location;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::driver::Wake;
 use crate::sched::seed::Seed;
 use crate::sched::task::{Status, Task};
 use crate::sched::worker::Worker;
-use crate::sched::{self, Cancel, Unparker};
+use crate::sched::{self, Cancel, Unparker, deadlock};
 
 pub use crate::sched::WaitReason;
 
@@ -50,6 +50,60 @@ pub enum State {
 /// The worker that this thread is, counted from 0 within its runtime; `None` on a plain thread.
 pub fn worker_index() -> Option<usize> {
     Worker::current().map(Worker::index)
+}
+
+/// Coroutines that wait for each other in a circle, and will for ever: each for a lock of `sync`
+/// that the next one has, or for the end of the next one.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Deadlock {
+    /// In the order in which they wait; the last waits for the first. One that waits for itself is
+    /// alone.
+    pub members: Vec<Deadlocked>,
+}
+
+/// One of a [`Deadlock`].
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Deadlocked {
+    /// Its number within the process.
+    pub id: u64,
+    /// The name it was given.
+    pub name: Option<String>,
+    /// Where it was spawned.
+    pub spawned_at: &'static Location<'static>,
+    /// What it waits for.
+    pub waits_for: WaitReason,
+}
+
+/// The deadlocks found in this process so far, the latest last; of many, the latest 64. Each has
+/// been reported to standard error when it was found, which is when the last of its members began
+/// to wait; nobody was woken or ended.
+///
+/// Seen are waits that nothing else can end: for the locks of [`sync`](crate::sync), a writer's or
+/// a mutex's holder being the one that is waited for, by calls that cannot be cancelled; and for
+/// the
+/// end of a coroutine, by [`JoinHandle::join`](crate::thread::JoinHandle::join). Not seen are
+/// cycles
+/// through readers, through plain threads, or through what has no owner, such as a channel. A guard
+/// that is handed to another coroutine still counts as that of the one that locked.
+///
+/// # Examples
+///
+/// ```
+/// assert!(tarae::inspect::deadlocks().is_empty());
+/// ```
+pub fn deadlocks() -> Vec<Deadlock> {
+    let member = |step: deadlock::Step| Deadlocked {
+        id: step.id,
+        name: step.name,
+        spawned_at: step.spawned_at,
+        waits_for: step.reason,
+    };
+    let cycle = |steps: Vec<deadlock::Step>| Deadlock {
+        members: steps.into_iter().map(member).collect(),
+    };
+    deadlock::found().into_iter().map(cycle).collect()
 }
 
 struct Gathering {
@@ -100,7 +154,7 @@ pub fn coroutines(patience: Duration) -> Vec<Coroutine> {
         };
         worker.post(answer);
     }
-    let deadline = Instant::now().checked_add(patience);
+    let deadline = sched::now().checked_add(patience);
     loop {
         {
             let mut gathering = gathering.lock().unwrap_or_else(PoisonError::into_inner);

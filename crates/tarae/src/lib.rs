@@ -31,26 +31,32 @@
 //! * **Pinned.** A started coroutine never changes its thread: its locals need not be `Send`,
 //!   thread-locals keep their address.
 //! * **Borrowing.** What computes for long or blocks its thread is handed to a pool thread by
-//!   [`offload`](fn@offload), and may borrow from the stack that waits for it.
+//!   [`offload`](fn@offload), and may borrow from the stack that waits for it. So may the children
+//!   of a [`scope`](fn@scope).
 //! * **Contained.** A panic ends its coroutine, nothing else.
 //! * **Cancellation is an error**: calls report it ([`Cancelled`]); nothing is dropped behind your
 //!   back and nothing that succeeded is lost.
 
 mod atomics;
+pub mod cancel;
 #[allow(unsafe_code)]
 mod coroutine;
 #[allow(unsafe_code)]
 mod driver;
 mod future;
 pub mod inspect;
+mod local;
 pub mod net;
 #[allow(unsafe_code)]
 pub mod offload;
 pub mod os;
 #[allow(unsafe_code)]
 mod sched;
+#[allow(unsafe_code)]
+pub mod scope;
 pub mod select;
 pub mod signal;
+pub mod sim;
 #[allow(unsafe_code)]
 mod stack;
 pub mod sync;
@@ -59,12 +65,14 @@ mod sys;
 pub mod thread;
 pub mod time;
 
+pub use cancel::{CancelToken, TimedOut, deadline, shield, timeout};
 pub use coroutine::{Coroutine, Resumed, Yielder};
 pub use driver::Wake;
 pub use future::block_on;
 pub use offload::{offload, try_offload};
 pub use sched::io::Cancelled;
 pub use sched::runtime::{Builder, RunError, Switch, run};
+pub use scope::{scope, try_scope};
 /// # Examples
 ///
 /// ```

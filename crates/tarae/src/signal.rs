@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 
 use crate::driver::Source;
 use crate::driver::operation::ReadEventfd;
+use crate::sched;
 use crate::sched::io::{Patience, perform};
 use crate::sys;
 
@@ -112,8 +113,10 @@ impl Signals {
     ///
     /// # Errors
     ///
-    /// When 16 sets exist already, no descriptor is free, or the signal cannot be caught.
+    /// When 16 sets exist already, no descriptor is free, or the signal cannot be caught;
+    /// [`Unsupported`](io::ErrorKind::Unsupported) in a [simulated run](crate::sim).
     pub fn new(signals: &[Signal]) -> io::Result<Signals> {
+        sched::refuse_simulated("waiting for signals")?;
         let index = TABLE
             .iter()
             .position(|place| !place.taken.swap(true, Ordering::SeqCst))

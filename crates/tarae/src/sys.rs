@@ -78,6 +78,11 @@ pub(crate) fn epoll_wait(
     }
 }
 
+/// How many threads the process has.
+pub(crate) fn threads() -> io::Result<usize> {
+    Ok(std::fs::read_dir("/proc/self/task")?.count())
+}
+
 pub(crate) fn eventfd() -> io::Result<OwnedFd> {
     // SAFETY: takes no pointers.
     owned(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })
@@ -126,17 +131,29 @@ pub(crate) fn eventfd_read(fd: RawFd) -> io::Result<u64> {
 /// Waits until `fd` has one of `events` (`POLLIN`, `POLLOUT`, …), for at most `timeout`. Gives the
 /// events that occurred, 0 on time-out. `EINTR` counts as a time-out of nothing: call again.
 pub(crate) fn poll_wait(fd: RawFd, events: i16, timeout: Option<Duration>) -> io::Result<i16> {
-    let mut entry = libc::pollfd {
+    poll_either_wait(fd, events, None, timeout).map(|(events, _)| events)
+}
+
+/// As `poll_wait`, and ends when `other` is readable: tells whether it was.
+pub(crate) fn poll_either_wait(
+    fd: RawFd,
+    events: i16,
+    other: Option<RawFd>,
+    timeout: Option<Duration>,
+) -> io::Result<(i16, bool)> {
+    // The kernel passes over entries with a negative descriptor.
+    let entry = |fd, events| libc::pollfd {
         fd,
         events,
         revents: 0,
     };
+    let mut entries = [entry(fd, events), entry(other.unwrap_or(-1), libc::POLLIN)];
     let timespec = timeout.map(timespec);
     let timespec_ptr = timespec.as_ref().map_or(ptr::null(), ptr::from_ref);
-    // SAFETY: one entry, a null or valid time, no signal mask.
-    match check(unsafe { libc::ppoll(&mut entry, 1, timespec_ptr, ptr::null()) }) {
-        Ok(_) => Ok(entry.revents),
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
+    // SAFETY: two entries, a null or valid time, no signal mask.
+    match check(unsafe { libc::ppoll(entries.as_mut_ptr(), 2, timespec_ptr, ptr::null()) }) {
+        Ok(_) => Ok((entries[0].revents, entries[1].revents != 0)),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok((0, false)),
         Err(error) => Err(error),
     }
 }
@@ -201,6 +218,17 @@ pub(crate) fn reserve(bytes: usize) -> io::Result<usize> {
     // SAFETY: our own new mapping. A kernel without huge pages refuses; nothing is lost then.
     unsafe { libc::madvise(address, bytes, libc::MADV_NOHUGEPAGE) };
     Ok(address as usize)
+}
+
+/// The limit on the process's address space in bytes (RLIMIT_AS), if there is one.
+pub(crate) fn address_space_max() -> Option<u64> {
+    let mut limit = libc::rlimit {
+        rlim_cur: libc::RLIM_INFINITY,
+        rlim_max: libc::RLIM_INFINITY,
+    };
+    // SAFETY: room for one limit; after a failure it is as above.
+    unsafe { libc::getrlimit(libc::RLIMIT_AS, &mut limit) };
+    (limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
 }
 
 /// Makes a range fault on every access, without splitting the mapping.

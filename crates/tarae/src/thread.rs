@@ -8,13 +8,14 @@ use std::panic::Location;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::offload;
 use crate::sched::runtime::Spawn;
 use crate::sched::task::TaskRef;
 use crate::sched::worker::Worker;
 use crate::sched::{self, Cancel, Unparker, WaitReason, runtime};
 
+pub use crate::local::{AccessError, LocalKey};
 pub use crate::sched::handle::{JoinError, JoinHandle};
+pub use crate::scope::{Scope, ScopedJoinHandle, scope};
 
 /// What [`JoinHandle::join`] gives.
 pub type Result<T> = std::result::Result<T, JoinError>;
@@ -28,6 +29,15 @@ pub type Result<T> = std::result::Result<T, JoinError>;
 ///
 /// It begins when a worker comes round to it, never inside this call. Idle workers are called to
 /// help when more than one waits to begin; a single one begins when this coroutine waits or yields.
+///
+/// # Where there is no stack
+///
+/// A stack is needed when the coroutine begins. If the limits of the process allow no further one,
+/// it waits with all that its closure owns until one is free, shown by
+/// [`inspect`](crate::inspect) as [`WaitReason::Stack`]. So a connection that was accepted is
+/// served later, not lost. Only whoever joins it is told, without waiting, by
+/// [`JoinError::is_no_stack`]. How many there can be is said at
+/// [`tarae::Builder::stack_size`](crate::Builder::stack_size).
 ///
 /// # Panics
 ///
@@ -66,11 +76,7 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    let spawn = Spawn {
-        name: None,
-        stack_size: None,
-        spawned_at: Location::caller(),
-    };
+    let spawn = Spawn::here(Location::caller());
     runtime::spawn(spawn, f).expect(NO_RUNTIME)
 }
 
@@ -107,15 +113,11 @@ where
     F: FnOnce() -> T + 'static,
     T: 'static,
 {
-    let spawn = Spawn {
-        name: None,
-        stack_size: None,
-        spawned_at: Location::caller(),
-    };
+    let spawn = Spawn::here(Location::caller());
     runtime::spawn_local(spawn, f).expect(NO_RUNTIME)
 }
 
-const NO_RUNTIME: &str = "no runtime is running here: spawn inside `tarae::run`";
+pub(crate) const NO_RUNTIME: &str = "no runtime is running here: spawn inside `tarae::run`";
 
 /// A coroutine with a name or a stack size of its own; mirrors [`std::thread::Builder`].
 ///
@@ -218,6 +220,42 @@ impl Builder {
     {
         runtime::spawn_local(self.into_spawn(Location::caller()), f).ok_or_else(no_runtime)
     }
+
+    /// As [`Scope::spawn`].
+    ///
+    /// # Errors
+    ///
+    /// When no runtime is running.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tarae::thread;
+    ///
+    /// tarae::run(|| {
+    ///     let text = String::from("borrowed");
+    ///     thread::scope(|s| {
+    ///         let builder = thread::Builder::new().name("reader".into());
+    ///         let reader = builder.spawn_scoped(s, || text.len()).unwrap();
+    ///         assert_eq!(reader.thread().name(), Some("reader"));
+    ///         assert_eq!(reader.join().unwrap(), 8);
+    ///     });
+    /// })
+    /// .unwrap();
+    /// ```
+    #[track_caller]
+    pub fn spawn_scoped<'scope, F, T>(
+        self,
+        scope: &'scope Scope<'scope, '_>,
+        f: F,
+    ) -> io::Result<ScopedJoinHandle<'scope, T>>
+    where
+        F: FnOnce() -> T + Send + 'scope,
+        T: Send + 'scope,
+    {
+        let spawn = self.into_spawn(Location::caller());
+        scope.spawn_as(spawn, f).ok_or_else(no_runtime)
+    }
 }
 
 fn no_runtime() -> io::Error {
@@ -253,6 +291,13 @@ impl Thread {
     pub(crate) fn of(task: TaskRef) -> Thread {
         Thread {
             inner: Unparker::Coroutine(task),
+        }
+    }
+
+    /// For the switch hook of a simulated run, which calls it on the coroutine's own worker.
+    pub(crate) fn note_switch(&self, worker: &Worker, runs: bool) {
+        if let Unparker::Coroutine(task) = &self.inner {
+            worker.note_switch(task, runs);
         }
     }
 
@@ -316,15 +361,16 @@ pub fn current() -> Thread {
     }
 }
 
-/// Whether the running coroutine has been cancelled: every wait that can be cancelled returns at
-/// once from now on. For loops around calls that have no error to give, such as [`sleep`].
+/// Whether the waits of whoever calls this are cancelled, by its handle, a [token](crate::cancel),
+/// its scope or the end of the runtime: each that can be returns at once from now on. For loops
+/// around calls that have no error to give, such as [`sleep`].
 ///
 /// Also true while a panic unwinds the coroutine: what a destructor waits for then is refused in
 /// the same way, since the panic would be taken for that of others meanwhile
 /// ([`std::thread::panicking`] knows threads only). Waits that cannot be cancelled are made.
 ///
-/// In a job that was [offloaded](mod@crate::offload): whether the coroutine that waits for it has
-/// been cancelled. False on a plain thread.
+/// In a job that was [offloaded](mod@crate::offload): whether who waits for it has been cancelled.
+/// On a plain thread: whether a token or a scope that it stands inside of has been.
 ///
 /// # Examples
 ///
@@ -341,10 +387,7 @@ pub fn current() -> Thread {
 /// .unwrap();
 /// ```
 pub fn is_cancelled() -> bool {
-    match Worker::current() {
-        Some(worker) if worker.in_coroutine() => worker.is_cancelled(),
-        _ => offload::is_cancelled(),
-    }
+    sched::context::is_cancelled()
 }
 
 /// Lets everybody else who is ready run first: the coroutines of this worker or, on a plain thread,
@@ -360,7 +403,7 @@ pub fn sleep(duration: Duration) {
 }
 
 /// Waits for [`Thread::unpark`], which may have come already; may return without cause, and returns
-/// when cancelled. Parks the coroutine or blocks the plain thread.
+/// when cancelled or at a deadline around it. Parks the coroutine or blocks the plain thread.
 ///
 /// # Examples
 ///
@@ -388,7 +431,7 @@ pub fn park() {
 
 /// As [`park`], for so long at most.
 pub fn park_timeout(timeout: Duration) {
-    park_until(Instant::now().checked_add(timeout));
+    park_until(sched::now().checked_add(timeout));
 }
 
 fn park_until(deadline: Option<Instant>) {

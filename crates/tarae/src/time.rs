@@ -5,13 +5,13 @@
 use std::ops::{Add, AddAssign, Sub, SubAssign};
 use std::time::Instant as StdInstant;
 
-pub use std::time::Duration;
+pub use std::time::{Duration, SystemTime};
 
 use crate::sched;
 use crate::sched::worker::Worker;
 
-/// A point on the runtime's clock: [`std::time::Instant`], under a name of our own so that a
-/// runtime may keep time otherwise.
+/// A point on the runtime's clock: [`std::time::Instant`], but that time is virtual in a
+/// [simulated run](crate::sim).
 ///
 /// # Examples
 ///
@@ -28,7 +28,7 @@ pub struct Instant(StdInstant);
 impl Instant {
     /// The present.
     pub fn now() -> Instant {
-        Instant(StdInstant::now())
+        Instant(sched::now())
     }
 
     /// The present as this worker last read it, at its latest look at the driver: no clock call,
@@ -39,7 +39,7 @@ impl Instant {
 
     /// Time since this instant; zero if it lies ahead.
     pub fn elapsed(&self) -> Duration {
-        self.0.elapsed()
+        sched::now().saturating_duration_since(self.0)
     }
 
     /// Time since `earlier`; zero if that lies ahead.
@@ -111,21 +111,47 @@ impl Sub for Instant {
     }
 }
 
+/// The time of day: [`SystemTime::now`]. In a [simulated run](crate::sim) it is virtual too, and
+/// begins with the year 2000.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::{Duration, UNIX_EPOCH};
+/// use tarae::time::{sleep, system_time};
+///
+/// let years = Duration::from_secs(10_957 * 24 * 3600);
+/// tarae::sim::run(1, || {
+///     sleep(Duration::from_secs(60));
+///     assert_eq!(system_time(), UNIX_EPOCH + years + Duration::from_secs(60));
+/// })
+/// .unwrap();
+/// ```
+pub fn system_time() -> SystemTime {
+    /// Days from 1970 to 2000.
+    const DAYS: u64 = 10_957;
+    match sched::simulation() {
+        Some(world) => {
+            let start = SystemTime::UNIX_EPOCH + Duration::from_secs(DAYS * 24 * 3600);
+            start + world.elapsed()
+        }
+        None => SystemTime::now(),
+    }
+}
+
 /// Waits for `duration` at least: parks the coroutine, blocks a plain thread. A zero duration
-/// yields. Returns early when cancelled.
+/// yields. Returns early when cancelled, and at a [deadline](crate::cancel) around it.
 pub fn sleep(duration: Duration) {
     if duration.is_zero() {
         return sched::yield_now();
     }
-    match StdInstant::now().checked_add(duration) {
+    match sched::now().checked_add(duration) {
         Some(deadline) => sleep_until(Instant(deadline)),
-        // Beyond what the clock can say: until cancelled.
-        None => loop {
+        // A century stands for what is beyond the clock.
+        None => {
             let century = Duration::from_secs(100 * 365 * 24 * 3600);
-            if sched::sleep_until(StdInstant::now() + century) == crate::Wake::Cancelled {
-                return;
-            }
-        },
+            sleep_until(Instant::now() + century);
+        }
     }
 }
 
@@ -171,7 +197,7 @@ pub struct Interval {
 impl Interval {
     /// Waits for the next tick and gives the instant it was due. Ticks that passed while nobody
     /// waited are skipped, not made up for: the next one is the next multiple of the period.
-    /// Returns early when cancelled.
+    /// Returns early when cancelled, or at a deadline around it.
     pub fn tick(&mut self) -> Instant {
         sleep_until(self.next);
         let due = self.next;

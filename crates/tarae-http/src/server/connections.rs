@@ -4,10 +4,9 @@
 //! request, and by whoever stops the server. Never reads what a peer has sent, only whether there
 //! is something.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io::{ErrorKind, Result};
 use std::net::Shutdown;
-use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -22,8 +21,10 @@ pub(super) struct Connections(Mutex<Registry>);
 
 #[derive(Debug, Default)]
 struct Registry {
-    /// By descriptor: it is taken out before the descriptor is closed, so it names one connection.
-    open: HashMap<RawFd, Arc<Socket>>,
+    /// By number, in the order of their arrival.
+    open: BTreeMap<u64, Arc<Socket>>,
+    /// How many there have been.
+    total: u64,
     /// Dropped when nothing is open any more.
     empty: Option<mpsc::Sender<()>>,
 }
@@ -32,6 +33,8 @@ struct Registry {
 #[derive(Debug)]
 pub(super) struct Socket {
     pub(super) stream: TcpStream,
+    /// Its number among the connections of its server.
+    number: u64,
     /// No whole head has been read that is not answered. True from the start; written by the
     /// connection's own coroutine only. A connection sets it *before* it looks whether the server
     /// stops, and the server says that it stops *before* it looks here (both `SeqCst`): so none
@@ -77,16 +80,21 @@ impl Connections {
     }
 
     fn add(&self, stream: TcpStream) -> Arc<Socket> {
-        let raw = stream.as_raw_fd();
-        let waiting = AtomicBool::new(true);
-        let socket = Arc::new(Socket { stream, waiting });
-        self.registry().open.insert(raw, Arc::clone(&socket));
+        let mut registry = self.registry();
+        let number = registry.total;
+        registry.total += 1;
+        let socket = Arc::new(Socket {
+            stream,
+            number,
+            waiting: AtomicBool::new(true),
+        });
+        registry.open.insert(number, Arc::clone(&socket));
         socket
     }
 
     fn remove(&self, socket: &Socket) {
         let mut registry = self.registry();
-        let removed = registry.open.remove(&socket.stream.as_raw_fd());
+        let removed = registry.open.remove(&socket.number);
         let told = registry.open.is_empty().then(|| registry.empty.take());
         drop(registry);
         drop((removed, told));

@@ -6,9 +6,9 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
-use tarae::time::Instant;
+use tarae::time::{Instant, system_time};
 
 use super::Core;
 use crate::CommonHeaders;
@@ -106,9 +106,7 @@ impl Local {
     }
 
     fn tick(&self) {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let now = system_time().duration_since(UNIX_EPOCH).unwrap_or_default();
         let left = Duration::from_nanos(1_000_000_000 - u64::from(now.subsec_nanos()));
         // `coarse` lags behind: the date may be late by that, but never stands still.
         self.next_tick.set(Instant::coarse() + left);

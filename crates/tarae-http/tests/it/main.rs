@@ -16,4 +16,5 @@ mod server;
 mod server_idle;
 mod server_stop;
 mod server_timeouts;
+mod simulated;
 mod sockets;

@@ -9,32 +9,11 @@ use std::ptr::NonNull;
 
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::{AtomicUsize, Ordering};
-use loom::sync::{Arc, Condvar, Mutex};
+use loom::sync::{Arc, Mutex};
 use loom::thread;
 
+use super::parker::Parker;
 use crate::record::{Queue, Record};
-
-/// What the waiter sleeps on; like `Unparker`, it outlives the record.
-#[derive(Debug, Default)]
-struct Parker {
-    token: Mutex<bool>,
-    given: Condvar,
-}
-
-impl Parker {
-    fn unpark(&self) {
-        *self.token.lock().unwrap() = true;
-        self.given.notify_one();
-    }
-
-    fn park(&self) {
-        let mut token = self.token.lock().unwrap();
-        while !*token {
-            token = self.given.wait(token).unwrap();
-        }
-        *token = false;
-    }
-}
 
 /// The owner's frame: the record and what the job borrows.
 struct Frame {

@@ -116,6 +116,11 @@ impl<W> Epoll<W> {
         })
     }
 
+    /// Whether anybody waits, for a source or for a point in time.
+    pub(crate) fn has_waits(&self) -> bool {
+        !self.waits.is_empty()
+    }
+
     /// Waits in progress, with the descriptor they are for.
     pub(crate) fn waits(&self) -> impl Iterator<Item = (WaitKey, Option<RawFd>, &W)> {
         self.waits.iter().map(|(key, slot, waiter)| {

@@ -21,7 +21,12 @@
 //! * A step borrows its buffer only for the call in a backend that executes it at once, as epoll
 //!   does. A completion backend keeps it until the step is `Done` *even when cancelled*, so `step`
 //!   is `unsafe`: the caller keeps the buffer alive and unmoved until `Done`.
-//! * Handles are per worker. Nothing here is shared but the notification descriptor.
+//! * Handles are per worker. Nothing here is shared but the notification descriptor, and the world
+//!   of a simulated run.
+//!
+//! Backends: `epoll`, and `sim` for simulated runs, where `wait` only looks and `notify` is not
+//! needed; `Backend` is whichever a worker has. A simulated socket is a `Source` without a
+//! descriptor; an `Operation` says what it does to one.
 //!
 //! # Edge-triggered readiness
 //!
@@ -33,15 +38,18 @@
 pub(crate) mod epoll;
 pub(crate) mod message;
 pub(crate) mod operation;
+pub(crate) mod sim;
 pub(crate) mod slab;
 pub(crate) mod source;
 pub(crate) mod timers;
 pub(crate) mod waits;
 
 use std::io;
+use std::os::fd::RawFd;
 use std::time::Instant;
 
 pub(crate) use epoll::Epoll;
+pub(crate) use sim::Sim;
 pub(crate) use source::Source;
 
 /// Why a wait ended.
@@ -56,7 +64,7 @@ pub enum Wake {
 }
 
 /// The direction of a wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Direction {
     Read = 0,
     Write = 1,
@@ -161,6 +169,11 @@ pub(crate) trait Operation {
 
     fn attempt(&mut self, source: &Source) -> io::Result<Self::Output>;
 
+    /// The same on a simulated socket.
+    fn simulate(&mut self, _socket: &sim::Socket) -> io::Result<Self::Output> {
+        Err(sim::unsupported("this operation"))
+    }
+
     /// Whether it is done at once, ready or not: it writes or scatters no bytes at all. (A plain
     /// receive waits for data even then, as in std.)
     fn is_empty(&self) -> bool {
@@ -170,5 +183,95 @@ pub(crate) trait Operation {
     /// Whether a successful attempt shows that a TCP stream has nothing more to read.
     fn is_short(&self, _output: &Self::Output) -> bool {
         false
+    }
+}
+
+/// A worker's driver: the kernel's, but in a simulated run.
+pub(crate) enum Backend<W> {
+    Epoll(Epoll<W>),
+    Sim(Sim<W>),
+}
+
+/// The same call on whichever it is.
+macro_rules! either {
+    ($backend:expr, $driver:ident => $call:expr) => {
+        match $backend {
+            Backend::Epoll($driver) => $call,
+            Backend::Sim($driver) => $call,
+        }
+    };
+}
+
+impl<W> Backend<W> {
+    /// Waits in progress, with the descriptor they are for; of a simulated socket its number,
+    /// negative.
+    pub(crate) fn waits(&self) -> Box<dyn Iterator<Item = (WaitKey, Option<RawFd>, &W)> + '_> {
+        either!(self, driver => Box::new(driver.waits()))
+    }
+
+    /// Whether anybody waits, for a source or for a point in time.
+    pub(crate) fn has_waits(&self) -> bool {
+        either!(self, driver => driver.has_waits())
+    }
+
+    /// Whether one of those who wait at `place` is `wanted`.
+    pub(crate) fn has_waiter(&self, place: Place, wanted: impl Fn(&W) -> bool) -> bool {
+        either!(self, driver => driver.waiters_at(place).any(wanted))
+    }
+
+    /// Whether there is something to be had at `place`, as far as is known.
+    pub(crate) fn is_ready(&self, place: Place) -> bool {
+        either!(self, driver => driver.is_ready(place))
+    }
+
+    /// Frees a slot whose source is gone from the kernel; whoever still waits is cancelled.
+    pub(crate) fn release(&mut self, slot: u32, generation: u32, woken: &mut Vec<Woken<W>>) {
+        // Simulated sockets tell the driver by themselves.
+        if let Backend::Epoll(driver) = self {
+            driver.release(slot, generation, woken);
+        }
+    }
+}
+
+impl<W> Driver for Backend<W> {
+    type Waiter = W;
+
+    fn register(&mut self, source: &Source, direction: Direction) -> io::Result<Place> {
+        either!(self, driver => driver.register(source, direction))
+    }
+
+    fn poll_ready(
+        &mut self,
+        place: Place,
+        waiter: W,
+        deadline: Option<Instant>,
+    ) -> Result<WaitKey, W> {
+        either!(self, driver => driver.poll_ready(place, waiter, deadline))
+    }
+
+    fn sleep(&mut self, waiter: W, deadline: Instant) -> WaitKey {
+        either!(self, driver => driver.sleep(waiter, deadline))
+    }
+
+    fn cancel(&mut self, wait: WaitKey) -> W {
+        either!(self, driver => driver.cancel(wait))
+    }
+
+    fn wait(&mut self, bound: Option<Instant>, woken: &mut Vec<Woken<W>>) -> io::Result<()> {
+        either!(self, driver => driver.wait(bound, woken))
+    }
+
+    fn now(&self) -> Instant {
+        either!(self, driver => driver.now())
+    }
+
+    unsafe fn step<O: Operation>(
+        &mut self,
+        source: &Source,
+        operation: &mut O,
+        attempt: Attempt,
+    ) -> Step<O::Output> {
+        // SAFETY: the caller's promise, passed on.
+        either!(self, driver => unsafe { driver.step(source, operation, attempt) })
     }
 }

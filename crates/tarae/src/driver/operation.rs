@@ -6,10 +6,11 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::marker::PhantomData;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use super::{Direction, Operation, Source};
+use super::{Direction, Operation, Source, sim};
 use crate::sys;
 
 pub(crate) struct Recv<'a>(pub(crate) &'a mut [u8]);
@@ -20,6 +21,10 @@ impl Operation for Recv<'_> {
 
     fn attempt(&mut self, source: &Source) -> io::Result<usize> {
         sys::recv(source.raw(), self.0, libc::MSG_DONTWAIT)
+    }
+
+    fn simulate(&mut self, socket: &sim::Socket) -> io::Result<usize> {
+        socket.recv(&mut [&mut *self.0], false)
     }
 
     fn is_short(&self, &count: &usize) -> bool {
@@ -34,6 +39,9 @@ pub(crate) struct PollRead;
 pub(crate) struct PollWrite;
 
 fn poll_now(source: &Source, direction: Direction) -> io::Result<()> {
+    if source.simulated().is_some() {
+        return Err(sim::stranded());
+    }
     match sys::poll_wait(source.raw(), direction.poll_events(), Some(Duration::ZERO))? {
         0 => Err(io::ErrorKind::WouldBlock.into()),
         _ => Ok(()),
@@ -47,6 +55,10 @@ impl Operation for PollRead {
     fn attempt(&mut self, source: &Source) -> io::Result<()> {
         poll_now(source, Self::DIRECTION)
     }
+
+    fn simulate(&mut self, socket: &sim::Socket) -> io::Result<()> {
+        socket.poll(Self::DIRECTION)
+    }
 }
 
 impl Operation for PollWrite {
@@ -55,6 +67,10 @@ impl Operation for PollWrite {
 
     fn attempt(&mut self, source: &Source) -> io::Result<()> {
         poll_now(source, Self::DIRECTION)
+    }
+
+    fn simulate(&mut self, socket: &sim::Socket) -> io::Result<()> {
+        socket.poll(Self::DIRECTION)
     }
 }
 
@@ -66,6 +82,10 @@ impl Operation for Peek<'_> {
 
     fn attempt(&mut self, source: &Source) -> io::Result<usize> {
         sys::recv(source.raw(), self.0, libc::MSG_DONTWAIT | libc::MSG_PEEK)
+    }
+
+    fn simulate(&mut self, socket: &sim::Socket) -> io::Result<usize> {
+        socket.recv(&mut [&mut *self.0], true)
     }
 }
 
@@ -81,6 +101,14 @@ impl Operation for RecvVectored<'_, '_> {
             return Ok(0);
         }
         sys::recv_vectored(source.raw(), self.0, libc::MSG_DONTWAIT)
+    }
+
+    fn simulate(&mut self, socket: &sim::Socket) -> io::Result<usize> {
+        if self.is_empty() {
+            return Ok(0);
+        }
+        let mut buffers: Vec<&mut [u8]> = self.0.iter_mut().map(|slice| &mut **slice).collect();
+        socket.recv(&mut buffers, false)
     }
 
     fn is_empty(&self) -> bool {
@@ -102,6 +130,10 @@ impl Operation for Send<'_> {
         sys::send(source.raw(), self.0, SEND_FLAGS)
     }
 
+    fn simulate(&mut self, socket: &sim::Socket) -> io::Result<usize> {
+        socket.send(&[self.0])
+    }
+
     fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -115,6 +147,11 @@ impl Operation for SendVectored<'_, '_> {
 
     fn attempt(&mut self, source: &Source) -> io::Result<usize> {
         sys::send_vectored(source.raw(), self.0, SEND_FLAGS)
+    }
+
+    fn simulate(&mut self, socket: &sim::Socket) -> io::Result<usize> {
+        let data: Vec<&[u8]> = self.0.iter().map(|slice| &**slice).collect();
+        socket.send(&data)
     }
 
     fn is_empty(&self) -> bool {
@@ -142,6 +179,22 @@ impl<A: sys::Address> Operation for Accept<A> {
     }
 }
 
+/// Accepts one connection of a simulated listener.
+pub(crate) struct AcceptSimulated;
+
+impl Operation for AcceptSimulated {
+    type Output = (sim::Socket, SocketAddr);
+    const DIRECTION: Direction = Direction::Read;
+
+    fn attempt(&mut self, _source: &Source) -> io::Result<(sim::Socket, SocketAddr)> {
+        Err(sim::stranded())
+    }
+
+    fn simulate(&mut self, socket: &sim::Socket) -> io::Result<(sim::Socket, SocketAddr)> {
+        socket.accept()
+    }
+}
+
 /// The second half of a connection attempt: whether it has come about.
 pub(crate) struct FinishConnect;
 
@@ -151,6 +204,10 @@ impl Operation for FinishConnect {
 
     fn attempt(&mut self, source: &Source) -> io::Result<()> {
         source.connect_outcome()
+    }
+
+    fn simulate(&mut self, socket: &sim::Socket) -> io::Result<()> {
+        socket.connect_outcome()
     }
 }
 

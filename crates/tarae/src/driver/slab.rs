@@ -1,5 +1,6 @@
 //! A vector with holes: entries keep their index until removed, free indices are reused last in,
-//! first out. Used by `driver` and `sched` for what one worker owns. Pure.
+//! first out. Used by `driver` and `sched` for what one worker owns, and by `sync` for who waits.
+//! Pure.
 
 #[derive(Debug)]
 enum Entry<T> {
@@ -18,7 +19,7 @@ pub(crate) struct Slab<T> {
 pub(crate) const NONE: u32 = u32::MAX;
 
 impl<T> Slab<T> {
-    pub(crate) fn new() -> Slab<T> {
+    pub(crate) const fn new() -> Slab<T> {
         Slab {
             entries: Vec::new(),
             free: NONE,
@@ -58,15 +59,15 @@ impl<T> Slab<T> {
         }
     }
 
-    pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut T> {
-        match self.entries.get_mut(index as usize) {
+    pub(crate) fn get(&self, index: u32) -> Option<&T> {
+        match self.entries.get(index as usize) {
             Some(Entry::Used(value)) => Some(value),
             _ => None,
         }
     }
 
-    pub(crate) fn get(&self, index: u32) -> Option<&T> {
-        match self.entries.get(index as usize) {
+    pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut T> {
+        match self.entries.get_mut(index as usize) {
             Some(Entry::Used(value)) => Some(value),
             _ => None,
         }

@@ -14,13 +14,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{Direction, Home};
+use super::{Direction, Home, sim};
 use crate::sys;
 
 /// What every operation looks at stands first and together.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Source {
+    /// The descriptor; of a simulated socket its number, negative, which no descriptor is.
     raw: RawFd,
     stream: bool,
     /// A duplicate was given away and its owner may have set the description to blocking mode.
@@ -31,6 +32,8 @@ pub(crate) struct Source {
     timeouts: [AtomicU64; 2],
     /// Present until `into_fd`; closed after `drop` has deregistered it.
     fd: Option<OwnedFd>,
+    /// What there is in place of a descriptor in a simulated run.
+    simulated: Option<sim::Socket>,
     registrations: Mutex<Registrations>,
 }
 
@@ -61,6 +64,7 @@ impl Source {
         Source {
             raw: fd.as_raw_fd(),
             fd: Some(fd),
+            simulated: None,
             stream,
             first: AtomicU64::new(0),
             registrations: Mutex::default(),
@@ -69,12 +73,46 @@ impl Source {
         }
     }
 
+    /// Of a simulated socket, which is never registered with a kernel.
+    pub(crate) fn of_simulated(socket: sim::Socket) -> Source {
+        Source {
+            raw: -RawFd::try_from(socket.id()).expect("fewer than 2^31 sockets"),
+            fd: None,
+            simulated: Some(socket),
+            stream: false,
+            first: AtomicU64::new(0),
+            registrations: Mutex::default(),
+            mode_shared: AtomicBool::new(false),
+            timeouts: [AtomicU64::new(0), AtomicU64::new(0)],
+        }
+    }
+
+    pub(crate) fn simulated(&self) -> Option<&sim::Socket> {
+        self.simulated.as_ref()
+    }
+
     pub(crate) fn raw(&self) -> RawFd {
         self.raw
     }
 
     pub(crate) fn borrow(&self) -> BorrowedFd<'_> {
-        self.fd.as_ref().expect("present until given away").as_fd()
+        self.descriptor().as_fd()
+    }
+
+    fn descriptor(&self) -> &OwnedFd {
+        match &self.fd {
+            Some(fd) => fd,
+            None => panic!("a simulated socket has no descriptor (see `tarae::sim`)"),
+        }
+    }
+
+    /// For the public conversions.
+    ///
+    /// # Panics
+    ///
+    /// When the socket is simulated.
+    pub(crate) fn descriptor_number(&self) -> RawFd {
+        self.descriptor().as_raw_fd()
     }
 
     pub(crate) fn is_stream(&self) -> bool {
@@ -137,7 +175,7 @@ impl Source {
         }
     }
 
-    /// Gives the descriptor away, deregistered.
+    /// Gives the descriptor away, deregistered. The socket is not simulated.
     pub(crate) fn into_fd(mut self) -> OwnedFd {
         self.deregister();
         self.fd.take().expect("present until given away")

@@ -22,6 +22,8 @@ pub(crate) struct Waits<W> {
     waits: Vec<Wait<W>>,
     /// The first place without a waiter; `next` links them.
     free: u32,
+    /// How many are in progress.
+    len: usize,
     timers: Timers<WaitKey>,
 }
 
@@ -45,8 +47,13 @@ impl<W> Waits<W> {
         Waits {
             waits: Vec::new(),
             free: NONE,
+            len: 0,
             timers: Timers::new(),
         }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
     }
 
     /// Those in progress.
@@ -99,6 +106,7 @@ impl<W> Waits<W> {
         let key = *head;
         let wait = self.waits.get_mut(key as usize)?;
         let waiter = wait.waiter.take();
+        self.len -= 1;
         wait.deadline = NEVER;
         *head = std::mem::replace(&mut wait.next, self.free);
         self.free = key;
@@ -112,6 +120,7 @@ impl<W> Waits<W> {
     pub(crate) fn remove(&mut self, key: WaitKey, head: Option<&mut u32>) -> W {
         let wait = &mut self.waits[key as usize];
         let waiter = wait.waiter.take().expect("a wait ends once");
+        self.len -= 1;
         let (prev, next) = (wait.prev, wait.next);
         wait.deadline = NEVER;
         wait.next = self.free;
@@ -154,6 +163,7 @@ impl<W> Waits<W> {
     }
 
     fn occupy(&mut self, waiter: W, list: u32) -> WaitKey {
+        self.len += 1;
         let key = self.free;
         if let Some(wait) = self.waits.get_mut(key as usize) {
             self.free = wait.next;

@@ -11,7 +11,9 @@ use std::option;
 use std::slice;
 use std::vec;
 
+use crate::driver::sim;
 use crate::offload::Pool;
+use crate::sched;
 use crate::sched::worker::Worker;
 
 /// What can be turned into addresses: [`std::net::ToSocketAddrs`], implemented for the same types,
@@ -19,7 +21,8 @@ use crate::sched::worker::Worker;
 ///
 /// A *name* is looked up on a thread of [`Pool::Dns`] while the coroutine is parked; a plain thread
 /// does it itself. An address written as text is only parsed. Something that implements std's trait
-/// alone is passed as `&value.to_socket_addrs()?.collect::<Vec<_>>()[..]`.
+/// alone is passed as `&value.to_socket_addrs()?.collect::<Vec<_>>()[..]`. A [simulated
+/// run](crate::sim) knows no name but `localhost`.
 ///
 /// # Examples
 ///
@@ -48,8 +51,16 @@ pub trait ToSocketAddrs {
     fn to_socket_addrs(&self) -> io::Result<Self::Iter>;
 }
 
+type Addresses = io::Result<vec::IntoIter<SocketAddr>>;
+
 /// Looks a name up, away from the worker.
-fn look_up<I: Send>(f: impl FnOnce() -> io::Result<I> + Send) -> io::Result<I> {
+fn look_up(host: &str, port: u16, f: impl FnOnce() -> Addresses + Send) -> Addresses {
+    if sched::simulation().is_some() {
+        return match host {
+            "localhost" => Ok(vec![(Ipv4Addr::LOCALHOST, port).into()].into_iter()),
+            _ => Err(sim::unsupported(&format!("the look-up of {host}"))),
+        };
+    }
     if Worker::current().is_some_and(Worker::in_coroutine) {
         Pool::Dns.run(f)?
     } else {
@@ -57,11 +68,11 @@ fn look_up<I: Send>(f: impl FnOnce() -> io::Result<I> + Send) -> io::Result<I> {
     }
 }
 
-/// Whether std would have to look it up, rather than parse or refuse it.
-fn has_name(text: &str) -> bool {
-    let parts = text.rsplit_once(':');
-    text.parse::<SocketAddr>().is_err()
-        && parts.is_some_and(|(host, port)| is_name(host) && port.parse::<u16>().is_ok())
+/// What std would have to look up, rather than parse or refuse: the name and the port.
+fn name_in(text: &str) -> Option<(&str, u16)> {
+    let (host, port) = text.rsplit_once(':')?;
+    let looked_up = text.parse::<SocketAddr>().is_err() && is_name(host);
+    Some((host, port.parse().ok()?)).filter(|_| looked_up)
 }
 
 fn is_name(host: &str) -> bool {
@@ -72,10 +83,9 @@ impl ToSocketAddrs for str {
     type Iter = vec::IntoIter<SocketAddr>;
 
     fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
-        if has_name(self) {
-            look_up(|| net::ToSocketAddrs::to_socket_addrs(self))
-        } else {
-            net::ToSocketAddrs::to_socket_addrs(self)
+        match name_in(self) {
+            Some((host, port)) => look_up(host, port, || net::ToSocketAddrs::to_socket_addrs(self)),
+            None => net::ToSocketAddrs::to_socket_addrs(self),
         }
     }
 }
@@ -93,7 +103,7 @@ impl ToSocketAddrs for (&str, u16) {
 
     fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
         if is_name(self.0) {
-            look_up(|| net::ToSocketAddrs::to_socket_addrs(self))
+            look_up(self.0, self.1, || net::ToSocketAddrs::to_socket_addrs(self))
         } else {
             net::ToSocketAddrs::to_socket_addrs(self)
         }

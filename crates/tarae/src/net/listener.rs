@@ -9,7 +9,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 
 use super::socket::{Kind, Socket, conversions, handle_methods, try_each};
 use super::{AsSocket, BorrowedSocket, TcpStream, ToSocketAddrs};
-use crate::driver::operation::Accept;
+use crate::driver::Direction;
+use crate::driver::operation::{Accept, AcceptSimulated};
+use crate::sched;
 use crate::sched::io::{Cancelled, Patience, perform};
 use crate::sched::worker::Worker;
 use crate::select::Accepts;
@@ -59,6 +61,10 @@ impl TcpListener {
     /// That of the last address tried.
     pub fn bind(addresses: impl ToSocketAddrs) -> io::Result<TcpListener> {
         try_each(addresses, |address| {
+            if let Some(world) = sched::simulation() {
+                let socket = Socket::of_simulated(world.bind(*address)?);
+                return Ok(TcpListener { socket });
+            }
             let address = address.to_raw();
             let fd = sys::socket(address.family(), libc::SOCK_STREAM)?;
             let raw = fd.as_raw_fd();
@@ -80,28 +86,39 @@ impl TcpListener {
     /// in the queue and a later call gets it. `WouldBlock` in non-blocking mode; an error that
     /// [`Cancelled::is`] recognises when cancelled.
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        self.accepted(self.socket.perform(Accept(PhantomData))?)
+        self.accept_within(self.socket.patience(Direction::Read))
     }
 
-    fn accepted(
-        &self,
-        (fd, address): (OwnedFd, SocketAddr),
-    ) -> io::Result<(TcpStream, SocketAddr)> {
+    fn accept_within(&self, patience: Patience) -> io::Result<(TcpStream, SocketAddr)> {
+        let source = self.socket.source();
+        let (socket, address) = if source.simulated().is_some() {
+            let (socket, address) = perform(source, patience, AcceptSimulated)?;
+            (Socket::of_simulated(socket), address)
+        } else {
+            let (fd, address) = perform(source, patience, Accept(PhantomData))?;
+            (Socket::new(fd, Kind::TcpStream), address)
+        };
         if let Some(worker) = Worker::current() {
             worker.note_accept();
         }
-        Ok((TcpStream::accepted(fd), address))
+        Ok((TcpStream::of(socket), address))
     }
 
     /// Connections as they come: [`accept`](TcpListener::accept) again and again. Unlike std's, the
-    /// iterator ends when the coroutine is cancelled.
+    /// iterator ends when the coroutine is cancelled, or a deadline around it has passed.
     pub fn incoming(&self) -> Incoming<'_> {
-        Incoming { listener: self }
+        Incoming {
+            listener: self,
+            ended: false,
+        }
     }
 
     /// As [`incoming`](TcpListener::incoming), owning the listener.
     pub fn into_incoming(self) -> IntoIncoming {
-        IntoIncoming { listener: self }
+        IntoIncoming {
+            listener: self,
+            ended: false,
+        }
     }
 
     /// The address it listens on.
@@ -110,7 +127,7 @@ impl TcpListener {
     ///
     /// Those of `getsockname(2)`.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        sys::local_addr(self.socket.raw())
+        self.socket.local_addr()
     }
 
     /// Sets the time to live of outgoing packets, in hops.
@@ -140,8 +157,7 @@ impl Accepts for TcpListener {
     }
 
     fn try_accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let accept = Accept(PhantomData);
-        self.accepted(perform(self.socket.source(), Patience::None, accept)?)
+        self.accept_within(Patience::None)
     }
 }
 
@@ -160,6 +176,7 @@ impl fmt::Debug for TcpListener {
 #[must_use = "an iterator does nothing until it is asked"]
 pub struct Incoming<'a> {
     listener: &'a TcpListener,
+    ended: bool,
 }
 
 /// See [`TcpListener::into_incoming`].
@@ -167,20 +184,32 @@ pub struct Incoming<'a> {
 #[must_use = "an iterator does nothing until it is asked"]
 pub struct IntoIncoming {
     listener: TcpListener,
+    ended: bool,
 }
 
-fn next(listener: &TcpListener) -> Option<io::Result<TcpStream>> {
-    match listener.accept() {
-        Err(error) if Cancelled::is(&error) => None,
-        result => Some(result.map(|(stream, _)| stream)),
+/// What an iterator makes of what `accept` gave: the end, if that was cut short.
+pub(crate) fn unless_ended<T>(accepted: io::Result<T>, ended: &mut bool) -> Option<io::Result<T>> {
+    // A listener has no time-outs, so it is a deadline around it that has passed.
+    let cut_short = |error: &io::Error| {
+        let timed_out = error.kind() == io::ErrorKind::TimedOut && error.raw_os_error().is_none();
+        timed_out || Cancelled::is(error)
+    };
+    *ended = accepted.as_ref().is_err_and(cut_short);
+    (!*ended).then_some(accepted)
+}
+
+fn next(listener: &TcpListener, ended: &mut bool) -> Option<io::Result<TcpStream>> {
+    if *ended {
+        return None;
     }
+    unless_ended(listener.accept().map(|(stream, _)| stream), ended)
 }
 
 impl Iterator for Incoming<'_> {
     type Item = io::Result<TcpStream>;
 
     fn next(&mut self) -> Option<io::Result<TcpStream>> {
-        next(self.listener)
+        next(self.listener, &mut self.ended)
     }
 }
 
@@ -188,10 +217,9 @@ impl Iterator for IntoIncoming {
     type Item = io::Result<TcpStream>;
 
     fn next(&mut self) -> Option<io::Result<TcpStream>> {
-        next(&self.listener)
+        next(&self.listener, &mut self.ended)
     }
 }
 
-// A cancelled coroutine stays cancelled.
 impl FusedIterator for Incoming<'_> {}
 impl FusedIterator for IntoIncoming {}

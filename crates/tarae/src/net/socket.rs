@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{BorrowedSocket, ToSocketAddrs};
-use crate::driver::{Direction, Operation, Source};
+use crate::driver::{Direction, Operation, Source, sim};
 use crate::sched::io::{Patience, perform};
-use crate::sys;
+use crate::sys::{self, Address};
 
 /// What a socket is, as far as waiting for it differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +43,18 @@ impl Socket {
         }
     }
 
+    /// Of a simulated run.
+    pub(crate) fn of_simulated(socket: sim::Socket) -> Socket {
+        Socket {
+            source: Arc::new(Source::of_simulated(socket)),
+            nonblocking: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn simulated(&self) -> Option<&sim::Socket> {
+        self.source.simulated()
+    }
+
     /// Of a descriptor that somebody else made; its blocking mode becomes the handle's.
     pub(crate) fn adopt(fd: OwnedFd, kind: Kind) -> Socket {
         let raw = fd.as_raw_fd();
@@ -58,6 +70,9 @@ impl Socket {
     /// Takes the descriptor out, deregistered and in the user's blocking mode. If there are clones
     /// it is a duplicate, and they go on.
     pub(crate) fn into_fd(self) -> io::Result<OwnedFd> {
+        if self.simulated().is_some() {
+            return Err(sim::unsupported("the descriptor of a simulated socket"));
+        }
         let nonblocking = self.nonblocking.into_inner();
         let fd = match Arc::try_unwrap(self.source) {
             Ok(source) => source.into_fd(),
@@ -102,8 +117,27 @@ impl Socket {
         BorrowedSocket(&self.source)
     }
 
+    /// The descriptor; of a simulated socket its number, negative.
     pub(crate) fn raw(&self) -> RawFd {
         self.source.raw()
+    }
+
+    pub(crate) fn as_raw_fd(&self) -> RawFd {
+        self.source.descriptor_number()
+    }
+
+    pub(crate) fn local_addr<A: Address>(&self) -> io::Result<A> {
+        match self.simulated() {
+            Some(socket) => A::from_raw(&socket.local()?.to_raw()),
+            None => sys::local_addr(self.raw()),
+        }
+    }
+
+    pub(crate) fn peer_addr<A: Address>(&self) -> io::Result<A> {
+        match self.simulated() {
+            Some(socket) => A::from_raw(&socket.peer()?.to_raw()),
+            None => sys::peer_addr(self.raw()),
+        }
     }
 
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
@@ -111,6 +145,9 @@ impl Socket {
     }
 
     pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        if let Some(socket) = self.simulated() {
+            return socket.shutdown(how);
+        }
         let how = match how {
             Shutdown::Read => libc::SHUT_RD,
             Shutdown::Write => libc::SHUT_WR,
@@ -120,6 +157,9 @@ impl Socket {
     }
 
     pub(crate) fn option(&self, level: libc::c_int, name: libc::c_int) -> io::Result<u32> {
+        if let Some(socket) = self.simulated() {
+            return Ok(socket.option(name));
+        }
         // None of the options used has negative values.
         sys::option(self.raw(), level, name).map(|value| value as u32)
     }
@@ -130,6 +170,10 @@ impl Socket {
         name: libc::c_int,
         value: u32,
     ) -> io::Result<()> {
+        if let Some(socket) = self.simulated() {
+            socket.set_option(name, value);
+            return Ok(());
+        }
         let value = i32::try_from(value).unwrap_or(i32::MAX);
         sys::set_option(self.raw(), level, name, value)
     }
@@ -143,6 +187,9 @@ impl Socket {
     }
 
     pub(crate) fn take_error(&self) -> io::Result<Option<io::Error>> {
+        if let Some(socket) = self.simulated() {
+            return Ok(socket.take_error());
+        }
         let code = sys::option(self.raw(), libc::SOL_SOCKET, libc::SO_ERROR)?;
         Ok((code != 0).then(|| io::Error::from_raw_os_error(code)))
     }
@@ -177,7 +224,8 @@ macro_rules! conversions {
             ///
             /// # Errors
             ///
-            /// When the blocking mode cannot be set or, with clones, no descriptor is free.
+            /// When the blocking mode cannot be set or, with clones, no descriptor is free;
+            /// [`Unsupported`](io::ErrorKind::Unsupported) for a [simulated](crate::sim) socket.
             pub fn into_std(self) -> io::Result<$std> {
                 self.socket.into_fd().map(<$std>::from)
             }
@@ -186,8 +234,9 @@ macro_rules! conversions {
             ///
             /// # Errors
             ///
-            /// None now; mirrors its siblings elsewhere.
+            /// [`Unsupported`](io::ErrorKind::Unsupported) in a [simulated run](crate::sim).
             pub fn from_std(socket: $std) -> io::Result<$type> {
+                sched::refuse_simulated("a socket of std's")?;
                 Ok($type::from(OwnedFd::from(socket)))
             }
         }
@@ -215,14 +264,20 @@ macro_rules! conversions {
         }
 
         impl AsFd for $type {
+            /// # Panics
+            ///
+            /// When the socket is [simulated](crate::sim).
             fn as_fd(&self) -> BorrowedFd<'_> {
                 self.socket.as_fd()
             }
         }
 
         impl AsRawFd for $type {
+            /// # Panics
+            ///
+            /// When the socket is [simulated](crate::sim).
             fn as_raw_fd(&self) -> RawFd {
-                self.socket.raw()
+                self.socket.as_raw_fd()
             }
         }
 
@@ -231,7 +286,8 @@ macro_rules! conversions {
             ///
             /// # Panics
             ///
-            /// When the socket has clones and no descriptor is free for the duplicate.
+            /// When the socket has clones and no descriptor is free for the duplicate, or it is
+            /// [simulated](crate::sim).
             fn into_raw_fd(self) -> RawFd {
                 let fd = self.socket.into_fd().expect("giving a socket away");
                 fd.into_raw_fd()
@@ -412,7 +468,7 @@ macro_rules! data_socket_methods {
             /// # std::io::Result::Ok(())
             /// ```
             pub fn local_addr(&self) -> io::Result<$address> {
-                sys::local_addr(self.socket.raw())
+                self.socket.local_addr()
             }
 
             /// The address of the other side.
@@ -432,7 +488,7 @@ macro_rules! data_socket_methods {
             /// # std::io::Result::Ok(())
             /// ```
             pub fn peer_addr(&self) -> io::Result<$address> {
-                sys::peer_addr(self.socket.raw())
+                self.socket.peer_addr()
             }
         }
 

@@ -12,6 +12,7 @@ use super::socket::{
 use super::{AsSocket, BorrowedSocket, ToSocketAddrs};
 use crate::driver::Direction;
 use crate::driver::operation::{FinishConnect, Peek, Recv, RecvVectored, Send, SendVectored};
+use crate::sched;
 use crate::sched::io::{Patience, perform};
 use crate::sys::{self, Address};
 
@@ -57,10 +58,8 @@ let socket = tarae::net::TcpStream::connect(address)?;"#
 read_and_write!(TcpStream);
 
 impl TcpStream {
-    pub(super) fn accepted(fd: OwnedFd) -> TcpStream {
-        TcpStream {
-            socket: Socket::new(fd, Kind::TcpStream),
-        }
+    pub(super) fn of(socket: Socket) -> TcpStream {
+        TcpStream { socket }
     }
 
     /// Connects to the first of `addresses` that answers. Waits as a read does.
@@ -90,8 +89,14 @@ impl TcpStream {
     }
 
     fn connect_one(address: &SocketAddr, timeout: Option<Duration>) -> io::Result<TcpStream> {
+        if let Some(world) = sched::simulation() {
+            let stream = TcpStream::of(Socket::of_simulated(world.connect(*address)));
+            let patience = Patience::For(timeout);
+            return perform(stream.socket.source(), patience, FinishConnect).map(|()| stream);
+        }
         let address = address.to_raw();
-        let stream = TcpStream::accepted(sys::socket(address.family(), libc::SOCK_STREAM)?);
+        let fd = sys::socket(address.family(), libc::SOCK_STREAM)?;
+        let stream = TcpStream::of(Socket::new(fd, Kind::TcpStream));
         let source = stream.socket.source();
         match source.connect(&address) {
             Err(error) if is_in_progress(&error) => {
@@ -126,8 +131,8 @@ impl TcpStream {
     ///
     /// Those of `setsockopt(2)`.
     pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-        let raw = self.socket.raw();
-        sys::set_option(raw, libc::IPPROTO_TCP, libc::TCP_NODELAY, nodelay.into())
+        let socket = &self.socket;
+        socket.set_option(libc::IPPROTO_TCP, libc::TCP_NODELAY, nodelay.into())
     }
 
     /// Whether small writes leave at once.
@@ -136,7 +141,7 @@ impl TcpStream {
     ///
     /// Those of `getsockopt(2)`.
     pub fn nodelay(&self) -> io::Result<bool> {
-        let value = sys::option(self.socket.raw(), libc::IPPROTO_TCP, libc::TCP_NODELAY)?;
+        let value = self.socket.option(libc::IPPROTO_TCP, libc::TCP_NODELAY)?;
         Ok(value != 0)
     }
 

@@ -11,6 +11,7 @@ use super::{AsSocket, BorrowedSocket, ToSocketAddrs};
 use crate::driver::Direction;
 use crate::driver::message::{Receive, ReceiveFrom, SendTo};
 use crate::driver::operation::Send;
+use crate::sched;
 use crate::sys::{self, Address};
 
 /// A UDP socket: [`std::net::UdpSocket`], whose every call parks the coroutine in place of blocking
@@ -74,6 +75,7 @@ impl UdpSocket {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn bind(addresses: impl ToSocketAddrs) -> io::Result<UdpSocket> {
+        sched::refuse_simulated("a UDP socket")?;
         try_each(addresses, |address| {
             let address = address.to_raw();
             let fd = sys::socket(address.family(), libc::SOCK_DGRAM)?;

@@ -15,6 +15,7 @@ use std::thread;
 
 use super::record::Record;
 use crate::sched::Unparker;
+use crate::sched::context::{self, Captured};
 use crate::sched::shared::Shared;
 use crate::sched::worker::Worker;
 
@@ -29,6 +30,8 @@ thread_local! {
 pub(super) struct Header {
     record: Record<Unparker>,
     run: unsafe fn(NonNull<Header>),
+    /// The deadlines, tokens and scopes that the waiting side stands inside of.
+    context: Cell<Captured>,
     /// The worker whose coroutine waits, which keeps count of what borrows from its thread.
     home: Option<&'static Shared>,
 }
@@ -57,6 +60,7 @@ impl<F: FnOnce() -> T + Send, T: Send> Job<F, T> {
             header: Header {
                 record: Record::new(Unparker::current()),
                 run: run::<F, T>,
+                context: Cell::new(context::capture()),
                 home,
             },
             stage: UnsafeCell::new(Stage::Waiting(work)),
@@ -111,8 +115,15 @@ unsafe fn run<F: FnOnce() -> T, T>(header: NonNull<Header>) {
 pub(super) unsafe fn perform(record: NonNull<Record<Unparker>>) {
     let header = record.cast::<Header>();
     CURRENT.set(header.as_ptr());
-    // SAFETY: popped, so alive until completed; made by `Job::as_ptr`.
-    unsafe { (header.as_ref().run)(header) };
+    // SAFETY: popped, so alive until completed; made by `Job::as_ptr`. The waiter and the context
+    // are this thread's until then.
+    unsafe {
+        let header_ref = header.as_ref();
+        let waiter = header_ref.record.with_waiter(|waiter| waiter.cloned());
+        context::lend_thread(header_ref.context.take(), waiter);
+        (header_ref.run)(header);
+    }
+    context::lend_thread(Captured::default(), None);
     CURRENT.set(ptr::null());
 }
 
@@ -134,18 +145,4 @@ pub(super) unsafe fn tell(record: NonNull<Record<Unparker>>) {
 /// Whether this is a pool's thread.
 pub(super) fn is_running() -> bool {
     !CURRENT.get().is_null()
-}
-
-/// Whether the coroutine that waits for the job of this thread has been cancelled.
-pub(super) fn is_cancelled() -> bool {
-    // SAFETY: null, or a job that this thread has popped and not completed.
-    let Some(header) = (unsafe { CURRENT.get().as_ref() }) else {
-        return false;
-    };
-    // SAFETY: as above.
-    unsafe {
-        header
-            .record
-            .with_waiter(|waiter| waiter.is_some_and(Unparker::is_cancelled))
-    }
 }

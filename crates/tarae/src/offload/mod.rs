@@ -29,11 +29,14 @@
 //!
 //! * **A panic** of the closure goes on in the caller, as with [`std::thread::scope`].
 //! * **Cancellation.** When the caller is cancelled before the job has begun, it never runs, and
-//!   the call gives an error. A job that has begun is never cut short, for it may be using what it
-//!   borrows: it sees the cancellation by [`thread::is_cancelled`],
-//!   is waited for, and its result is what the call gives.
+//!   the call gives an error; so it is with a [deadline](crate::cancel). A job that has begun is
+//!   never cut short, for it may be using what it borrows: it sees the cancellation by
+//!   [`thread::is_cancelled`](crate::thread::is_cancelled) and in its waits, is waited for, and its
+//!   result is what the call gives.
 //! * **In a pool's thread** every call here simply runs its closure. So a job may offload without
 //!   a thought, and never waits for a thread that waits for it.
+//! * **In a [simulated run](crate::sim)** there are no threads: the closure runs in the coroutine
+//!   that called, after some others have had their turn, and takes no virtual time.
 //! * **When the runtime ends** and a job goes on beyond the grace period, its coroutine is named in
 //!   the error of [`run`](crate::run) and keeps its stack for good. The thread that called `run`
 //!   keeps its thread-locals too, which the job may be using: its end, which is the process's in
@@ -54,7 +57,6 @@ use std::time::Duration;
 use crate::driver::Wake;
 use crate::sched::io::Cancelled;
 use crate::sched::{self, Cancel, WaitReason};
-use crate::thread;
 use job::Job;
 use pool::{Patience, Threads};
 
@@ -232,10 +234,18 @@ where
     if job::is_running() {
         return Ok(f());
     }
-    if thread::is_cancelled() {
+    if sched::context::is_cancelled() {
         // As every refused wait: a loop around it must not hold its worker for ever.
         sched::yield_now();
-        return Err(OffloadError::cancelled());
+        return Err(OffloadError::ended(Wake::Cancelled));
+    }
+    if let Some(world) = sched::simulation() {
+        // No threads there: others may go first, then it runs right here.
+        (0..world.below(4)).for_each(|_| sched::yield_now());
+        if sched::context::is_cancelled() {
+            return Err(OffloadError::ended(Wake::Cancelled));
+        }
+        return Ok(f());
     }
     let job = Job::new(f);
     let stay = Stay;
@@ -261,20 +271,17 @@ where
 {
     let mut cancel = Cancel::Yes;
     while !job.record().is_done() {
-        if sched::park(WaitReason::Offload, None, cancel) == Wake::Cancelled {
+        let wake = sched::park(WaitReason::Offload, None, cancel);
+        if wake != Wake::Ready {
             // SAFETY: this is the owner, and it was pushed to this pool.
             if unsafe { pool.withdraw(job.as_ptr()) } {
-                return Err(OffloadError::cancelled());
+                return Err(OffloadError::ended(wake));
             }
+            sched::context::succeeded(None, wake);
             cancel = Cancel::No;
         }
     }
     Ok(())
-}
-
-/// Whether the coroutine that waits for this thread's job has been cancelled.
-pub(crate) fn is_cancelled() -> bool {
-    job::is_cancelled()
 }
 
 /// A frame that must not be unwound: a pool may be using it.
@@ -295,15 +302,16 @@ pub struct OffloadError {
 }
 
 enum Kind {
-    Cancelled,
+    /// The wait was ended: cancelled, or by a deadline.
+    Ended(Wake),
     Full(usize),
     NoThread(io::Error),
 }
 
 impl OffloadError {
-    fn cancelled() -> OffloadError {
+    fn ended(wake: Wake) -> OffloadError {
         OffloadError {
-            kind: Kind::Cancelled,
+            kind: Kind::Ended(wake),
         }
     }
 
@@ -321,7 +329,12 @@ impl OffloadError {
 
     /// The coroutine was cancelled before the job had begun.
     pub fn is_cancelled(&self) -> bool {
-        matches!(self.kind, Kind::Cancelled)
+        matches!(self.kind, Kind::Ended(Wake::Cancelled))
+    }
+
+    /// A [deadline](crate::cancel) passed before the job had begun.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self.kind, Kind::Ended(Wake::TimedOut))
     }
 
     /// Every thread is at work and the queue is full; only of `try_…`.
@@ -338,7 +351,10 @@ impl OffloadError {
 impl fmt::Display for OffloadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
-            Kind::Cancelled => f.write_str("cancelled before the offloaded job had begun"),
+            Kind::Ended(Wake::TimedOut) => {
+                f.write_str("the deadline passed before the offloaded job had begun")
+            }
+            Kind::Ended(_) => f.write_str("cancelled before the offloaded job had begun"),
             Kind::Full(limit) => write!(
                 f,
                 "all threads of the pool are at work and {limit} jobs are queued, which is its \
@@ -358,11 +374,13 @@ impl fmt::Debug for OffloadError {
 impl std::error::Error for OffloadError {}
 
 impl From<OffloadError> for io::Error {
-    /// A cancellation is recognised by [`Cancelled::is`], a full queue is a
+    /// A cancellation is recognised by [`Cancelled::is`], a deadline is a
+    /// [`TimedOut`](io::ErrorKind::TimedOut), a full queue a
     /// [`WouldBlock`](io::ErrorKind::WouldBlock).
     fn from(error: OffloadError) -> io::Error {
         match error.kind {
-            Kind::Cancelled => io::Error::other(Cancelled),
+            Kind::Ended(Wake::TimedOut) => io::Error::new(io::ErrorKind::TimedOut, error),
+            Kind::Ended(_) => io::Error::other(Cancelled),
             Kind::Full(_) => io::Error::new(io::ErrorKind::WouldBlock, error),
             Kind::NoThread(error) => error,
         }

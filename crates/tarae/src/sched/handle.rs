@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::select::{Alarm, Branch, Ticket, arm};
 use super::task::{Blueprint, Failure, TaskRef};
-use super::{Cancel, Unparker, WaitReason};
+use super::{Cancel, Unparker, WaitReason, deadlock};
 use crate::driver::Wake;
 
 /// Waits for a coroutine's end and gives its value, as [`std::thread::JoinHandle`] does.
@@ -58,7 +58,10 @@ impl<T> JoinHandle<T> {
     ///
     /// [`JoinError::is_panic`] when the coroutine panicked, [`JoinError::is_cancelled`] when it
     /// was cancelled before it ran, or when the wait itself was cancelled,
-    /// [`JoinError::is_leaked`] when its runtime has ended without it.
+    /// [`JoinError::is_leaked`] when its runtime has ended without it,
+    /// [`JoinError::is_no_stack`] when it cannot begin since there is no stack for it,
+    /// [`JoinError::is_timeout`] when a deadline around it ended the wait. The coroutine goes on
+    /// then, detached.
     ///
     /// # Panics
     ///
@@ -73,16 +76,19 @@ impl<T> JoinHandle<T> {
         let reason = WaitReason::Join(self.task.info.id);
         // SAFETY: `self` is the one joiner, and it has not registered yet.
         let registered = unsafe { self.task.join.register(Alarm::current()) };
+        let _blocking = registered.then(|| deadlock::waits_for_end(&self.task));
         while registered && !self.task.join.is_done() {
-            if super::park(reason, None, Cancel::Yes) != Wake::Cancelled {
+            let wake = super::park(reason, None, Cancel::Yes);
+            if wake == Wake::Ready {
                 continue;
             }
             // SAFETY: registered above.
             if unsafe { self.task.join.withdraw() } {
                 return Err(JoinError {
-                    kind: Kind::WaitCancelled,
+                    kind: Kind::WaitEnded(wake),
                 });
             }
+            super::context::succeeded(None, wake);
         }
         self.done = true;
         // SAFETY: done, by the joiner, once; `T` is what the task was made with.
@@ -90,7 +96,7 @@ impl<T> JoinHandle<T> {
             kind: match failure {
                 Failure::Panic(payload) => Kind::Panic(Mutex::new(payload)),
                 Failure::Cancelled => Kind::NeverRan,
-                Failure::NoStack(error) => Kind::NoStack(error.to_string()),
+                Failure::NoStack(error) => Kind::NoStack(error),
                 Failure::Leaked => Kind::Leaked,
             },
         })
@@ -167,8 +173,8 @@ impl<'a, T> JoinBranch<'a, T> {
     /// Why the handle is not to be joined, if it is not.
     #[doc(hidden)]
     pub fn take(&mut self) -> Option<JoinError> {
-        self.refusal.map(|_| JoinError {
-            kind: Kind::WaitCancelled,
+        self.refusal.map(|wake| JoinError {
+            kind: Kind::WaitEnded(wake),
         })
     }
 
@@ -215,8 +221,11 @@ enum Kind {
     Panic(Mutex<Box<dyn Any + Send>>),
     NeverRan,
     NoStack(String),
-    WaitCancelled,
     Leaked,
+    /// It returned an error, which its scope gives.
+    Failed,
+    /// The wait was ended: cancelled, or by a deadline.
+    WaitEnded(Wake),
 }
 
 impl JoinError {
@@ -227,7 +236,34 @@ impl JoinError {
 
     /// The coroutine was cancelled before it ran, or this wait was cancelled.
     pub fn is_cancelled(&self) -> bool {
-        matches!(self.kind, Kind::NeverRan | Kind::WaitCancelled)
+        matches!(self.kind, Kind::NeverRan | Kind::WaitEnded(Wake::Cancelled))
+    }
+
+    /// A [deadline](crate::cancel) ended the wait; the coroutine goes on.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self.kind, Kind::WaitEnded(Wake::TimedOut))
+    }
+
+    /// The coroutine returned an error, which is what its
+    /// [`try_scope`](crate::scope::try_scope) gives if it was the first.
+    pub fn is_failed(&self) -> bool {
+        matches!(self.kind, Kind::Failed)
+    }
+
+    pub(crate) fn failed() -> JoinError {
+        JoinError { kind: Kind::Failed }
+    }
+
+    pub(crate) fn never_ran() -> JoinError {
+        JoinError {
+            kind: Kind::NeverRan,
+        }
+    }
+
+    pub(crate) fn panicked(payload: Box<dyn Any + Send>) -> JoinError {
+        JoinError {
+            kind: Kind::Panic(Mutex::new(payload)),
+        }
     }
 
     /// The coroutine ignored its cancellation for the whole grace period at the end of its runtime:
@@ -250,6 +286,12 @@ impl JoinError {
     /// ```
     pub fn is_leaked(&self) -> bool {
         matches!(self.kind, Kind::Leaked)
+    }
+
+    /// The coroutine never ran: the process has as many stacks as its limits allow, and none was
+    /// free. The text says which limit was met and how to raise it.
+    pub fn is_no_stack(&self) -> bool {
+        matches!(self.kind, Kind::NoStack(_))
     }
 
     /// The payload of the panic, for [`std::panic::resume_unwind`].
@@ -280,10 +322,14 @@ impl fmt::Display for JoinError {
             }
             Kind::NeverRan => f.write_str("the coroutine was cancelled before it ran"),
             Kind::NoStack(error) => write!(f, "the coroutine did not run: {error}"),
-            Kind::WaitCancelled => f.write_str("the wait for the coroutine was cancelled"),
             Kind::Leaked => f.write_str(
                 "the coroutine ignored its cancellation for the whole grace period and was leaked",
             ),
+            Kind::Failed => f.write_str("the coroutine returned an error to its scope"),
+            Kind::WaitEnded(Wake::TimedOut) => {
+                f.write_str("the coroutine did not end before the deadline")
+            }
+            Kind::WaitEnded(_) => f.write_str("the wait for the coroutine was cancelled"),
         }
     }
 }

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use super::seed::Seed;
 use super::select::Alarm;
 use super::worker::Worker;
-use super::{Waiter, wait_ready};
-use crate::driver::{Attempt, Direction, Driver, Operation, Source, Step, WaitKey, Wake};
+use super::{Waiter, now, wait_ready};
+use crate::driver::{Attempt, Direction, Driver, Operation, Source, Step, WaitKey, Wake, sim};
 
 /// How an operation waits.
 #[derive(Debug, Clone, Copy)]
@@ -47,6 +47,9 @@ pub(crate) fn perform<O: Operation>(
     loop {
         match try_once(worker, source, &mut operation, attempt) {
             Step::Done(Err(error)) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Step::Done(Err(error)) if source.simulated().is_some() => {
+                return Err(explained(error));
+            }
             Step::Done(result) => return result,
             Step::NotReady => {}
         }
@@ -54,7 +57,7 @@ pub(crate) fn perform<O: Operation>(
             return Err(io::ErrorKind::WouldBlock.into());
         };
         if deadline.is_none() {
-            deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+            deadline = timeout.and_then(|timeout| now().checked_add(timeout));
         }
         match wait_ready(source, O::DIRECTION, deadline)? {
             Wake::Ready => attempt = Attempt::Always,
@@ -80,6 +83,15 @@ fn try_once<O: Operation>(
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Step::NotReady,
             result => Step::Done(result),
         },
+    }
+}
+
+/// An error of a simulated socket: what the kernel says to its number is that it has no such
+/// descriptor.
+fn explained(error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(libc::EBADF) => sim::stranded(),
+        _ => error,
     }
 }
 
@@ -111,6 +123,7 @@ pub(crate) fn park_until_readable<S, F>(
         worker.shared().add_placed(1);
     }
     let seed = Seed::new(move |wake| f(state, wake), placed, spawned_at);
+    worker.note_seed(&seed, "is put aside");
     let waiting = match place {
         Ok(place) => {
             worker.with_driver(|driver| driver.poll_ready(place, Waiter::Spawn(seed), deadline))
@@ -227,7 +240,7 @@ pub(crate) fn poll_ready(
         }
         let waker = context.waker();
         let known = |waiter: &Waiter| matches!(waiter, Waiter::Waker(w) if w.will_wake(waker));
-        if !driver.waiters_at(place).any(known) {
+        if !driver.has_waiter(place, known) {
             let left = driver.poll_ready(place, Waiter::Waker(waker.clone()), None);
             debug_assert!(
                 left.is_ok(),

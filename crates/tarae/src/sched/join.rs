@@ -58,6 +58,11 @@ impl<W> JoinState<W> {
         self.state.load(Ordering::Acquire) == DONE
     }
 
+    /// Whether the joiner waits.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.state.load(Ordering::Acquire) == WAITING
+    }
+
     /// Leaves a waiter to be woken. False if the end has come already.
     ///
     /// # Safety

@@ -12,18 +12,27 @@
 //! * `inbox`, `park`, `join`, `ring`: the lock-free protocols, model-checked
 //! * `seed`: a coroutine that is yet to be made, when something is readable
 //! * `handle`: `JoinHandle`
+//! * `deadlock`: cycles of coroutines that wait for each other
+//! * `standstill`: nothing can ever run again
+//! * `context`, `cancel`: the deadlines, tokens and scopes that a wait stands inside of
+//! * `locals`: what a coroutine keeps under the keys of `coroutine_local!`
 //! * `lent`: what a thread whose stacks are lent to jobs must not give up
 //! * `overdue`: what is said when the end cannot come
+//! * `simulation`: all workers of a simulated run on one thread, and its virtual clock
 //! * `io`: operations of sockets: try, wait, try again
 //! * `spin`: the lock of the channels
 //! * `choice`, `select`: waiting for the first of several things
 
+pub(crate) mod cancel;
 mod choice;
+pub(crate) mod context;
+pub(crate) mod deadlock;
 pub(crate) mod handle;
 mod inbox;
 pub(crate) mod io;
 mod join;
 mod lent;
+pub(crate) mod locals;
 mod memory;
 mod overdue;
 mod park;
@@ -32,21 +41,44 @@ pub(crate) mod runtime;
 pub(crate) mod seed;
 pub(crate) mod select;
 pub(crate) mod shared;
+pub(crate) mod simulation;
 pub(crate) mod spin;
+mod standstill;
 pub(crate) mod task;
 pub(crate) mod worker;
 
 use std::fmt;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use crate::driver::sim::{self, World};
 use crate::driver::{Direction, Source, Wake};
 use seed::Seed;
 use task::{Task, TaskRef};
 use worker::Worker;
+
+/// The present: virtual in a simulated run. Nothing but the drivers and waits of plain threads may
+/// ask std for it.
+pub(crate) fn now() -> Instant {
+    simulation().map_or_else(Instant::now, |world| world.now())
+}
+
+/// The simulated run that this is called in.
+pub(crate) fn simulation() -> Option<&'static Arc<World>> {
+    Worker::current().and_then(Worker::world)
+}
+
+/// An error inside a simulated run, for what does not belong there.
+pub(crate) fn refuse_simulated(what: &str) -> std::io::Result<()> {
+    match simulation() {
+        Some(_) => Err(sim::unsupported(what)),
+        None => Ok(()),
+    }
+}
 
 /// Who is to be woken when a wait of the driver ends.
 pub(crate) enum Waiter {
@@ -70,9 +102,10 @@ const _: () = assert!(size_of::<Option<Waiter>>() <= 32);
 pub enum WaitReason {
     /// Nothing: it runs, or may run.
     None,
-    /// A descriptor to become readable.
+    /// A descriptor to become readable; negative: the [simulated](crate::sim) socket of that
+    /// number.
     Readable(RawFd),
-    /// A descriptor to become writable.
+    /// A descriptor to become writable; or a simulated socket, as above.
     Writable(RawFd),
     /// A point in time.
     Sleep,
@@ -82,7 +115,9 @@ pub enum WaitReason {
     Park,
     /// A lock.
     Lock,
-    /// A condition variable.
+    /// A permit of a semaphore.
+    Permit,
+    /// To be told: a condition variable, a barrier, the end of something done once.
     Condition,
     /// A message, or room for one.
     Channel,
@@ -90,22 +125,32 @@ pub enum WaitReason {
     Select,
     /// A job on a pool's thread.
     Offload,
+    /// A stack to begin on: the process has as many as its limits allow, see
+    /// [`spawn`](crate::spawn).
+    Stack,
+    /// The end of a scope, or room in it.
+    Scope,
 }
 
 impl fmt::Display for WaitReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             WaitReason::None => f.write_str("nothing"),
+            WaitReason::Readable(fd @ ..0) => write!(f, "simulated socket {} to be readable", -fd),
+            WaitReason::Writable(fd @ ..0) => write!(f, "simulated socket {} to be writable", -fd),
             WaitReason::Readable(fd) => write!(f, "descriptor {fd} to be readable"),
             WaitReason::Writable(fd) => write!(f, "descriptor {fd} to be writable"),
             WaitReason::Sleep => f.write_str("a point in time"),
             WaitReason::Join(id) => write!(f, "the end of coroutine {id}"),
             WaitReason::Park => f.write_str("an unpark"),
             WaitReason::Lock => f.write_str("a lock"),
+            WaitReason::Permit => f.write_str("a permit"),
             WaitReason::Condition => f.write_str("a condition"),
             WaitReason::Channel => f.write_str("a channel"),
             WaitReason::Select => f.write_str("the first of several things"),
             WaitReason::Offload => f.write_str("an offloaded job"),
+            WaitReason::Stack => f.write_str("a stack"),
+            WaitReason::Scope => f.write_str("the end of a scope"),
         }
     }
 }
@@ -157,12 +202,17 @@ pub(crate) fn park(reason: WaitReason, deadline: Option<Instant>, cancel: Cancel
     {
         return worker.park(reason, deadline, cancel);
     }
+    let (deadline, outer) = match cancel {
+        Cancel::Yes if context::is_cancelled() => return Wake::Cancelled,
+        Cancel::Yes => context::bound(deadline),
+        Cancel::No => (deadline, false),
+    };
     match deadline {
         None => std::thread::park(),
         Some(deadline) => {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Wake::TimedOut;
+                return timed_out(outer);
             }
             std::thread::park_timeout(left);
         }
@@ -181,14 +231,22 @@ pub(crate) fn wait_ready(
     {
         return worker.wait_ready(source, direction, deadline);
     }
+    if source.simulated().is_some() {
+        return Err(sim::stranded());
+    }
+    let (deadline, outer) = context::bound(deadline);
+    let bell = context::bell();
     let mut events = match direction {
         Direction::Read => libc::POLLIN | libc::POLLPRI | libc::POLLRDHUP,
         Direction::Write => libc::POLLOUT,
     };
     loop {
+        if context::is_cancelled() {
+            return Ok(Wake::Cancelled);
+        }
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        match crate::sys::poll_wait(source.raw(), events, left)? {
-            0 if left.is_some_and(|left| left.is_zero()) => return Ok(Wake::TimedOut),
+        match poll(source.raw(), events, left, bell.as_deref())? {
+            0 if left.is_some_and(|left| left.is_zero()) => return Ok(timed_out(outer)),
             // The time may be up now, or a signal came.
             0 => {}
             // Out-of-band data ends a wait for reading in a coroutine, but would do so here again
@@ -199,15 +257,56 @@ pub(crate) fn wait_ready(
     }
 }
 
-/// Sleeps until `deadline`; early only when cancelled.
+/// Sleeps until `deadline`, and gives `Ready` then. Earlier when cancelled, or when the time is up
+/// that bounds it from outside.
 pub(crate) fn sleep_until(deadline: Instant) -> Wake {
     if let Some(worker) = Worker::current()
         && worker.in_coroutine()
     {
         return worker.sleep_until(deadline);
     }
-    std::thread::sleep(deadline.saturating_duration_since(Instant::now()));
+    let (bound, outer) = context::bound(Some(deadline));
+    let bound = bound.unwrap_or(deadline);
+    let bell = context::bell();
+    loop {
+        if context::is_cancelled() {
+            return Wake::Cancelled;
+        }
+        let left = bound.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return if outer { timed_out(outer) } else { Wake::Ready };
+        }
+        let waited = bell
+            .as_deref()
+            .map(|bell| poll(-1, 0, Some(left), Some(bell)));
+        if !matches!(waited, Some(Ok(_))) {
+            std::thread::sleep(left);
+        }
+    }
+}
+
+/// A plain thread's wait is over; `outer`: by the deadline that it stands inside of.
+fn timed_out(outer: bool) -> Wake {
+    if outer {
+        context::met();
+    }
     Wake::TimedOut
+}
+
+/// As `sys::poll_wait`; a cancellation ends it too, as a time-out of nothing does.
+fn poll(
+    fd: RawFd,
+    events: i16,
+    timeout: Option<Duration>,
+    bell: Option<&OwnedFd>,
+) -> std::io::Result<i16> {
+    let bell = bell.map(AsRawFd::as_raw_fd);
+    let (events, rang) = crate::sys::poll_either_wait(fd, events, bell, timeout)?;
+    if let (true, Some(bell)) = (rang, bell) {
+        // Whoever rang has set its flag before; the counter would end the next wait too.
+        let _ = crate::sys::eventfd_read(bell);
+    }
+    Ok(events)
 }
 
 /// Lets everybody else who is ready run first.

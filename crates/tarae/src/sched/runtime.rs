@@ -14,6 +14,7 @@ use super::handle::{JoinError, JoinHandle};
 use super::lent;
 use super::overdue::Lookout;
 use super::shared::Shared;
+use super::standstill::Standstill;
 use super::task::{Affinity, Blueprint, TaskRef, contain};
 use super::worker::Worker;
 use crate::driver::Wake;
@@ -38,6 +39,8 @@ pub(crate) struct Runtime {
     pub(super) on_switch: Option<SwitchHook>,
     /// Workers that sleep or are about to; thieves to be called.
     pub(super) sleepers: AtomicUsize,
+    pub(super) standstill: Standstill,
+    deadlock_is_error: bool,
     stopping: AtomicBool,
     grace: Duration,
     deadline: OnceLock<Instant>,
@@ -73,6 +76,7 @@ pub struct Builder {
     stack_size: Option<usize>,
     grace: Option<Duration>,
     on_switch: Option<SwitchHook>,
+    deadlock_is_error: bool,
 }
 
 impl Builder {
@@ -95,6 +99,22 @@ impl Builder {
     /// Usable bytes of a coroutine's stack, at least 64 KiB; the default is 512 KiB. Only touched
     /// pages cost memory, so being generous is cheap; an overflow names the coroutine and aborts
     /// the process (see [`thread::Builder::stack_size`](crate::thread::Builder::stack_size)).
+    ///
+    /// # How many coroutines there can be
+    ///
+    /// A parked coroutine takes about 4.4 KB of memory, and its stack with its guard a range of
+    /// addresses, of which the kernel keeps page tables beside that: 1,154 bytes each for the
+    /// default stacks of 512 KiB, 257 for those of 64 KiB. So a million parked coroutines need no
+    /// setting, but 5.6 GB of memory; with `stack_size(64 * 1024)` they need 4.7 GB.
+    ///
+    /// - Before Linux 6.13, and where memory is locked (`mlockall` with `MCL_FUTURE`), a guard
+    ///   takes mappings: under the default `vm.max_map_count` of 65,530 there can be 32,253 stacks.
+    /// - Under a limit on the address space (RLIMIT_AS, `ulimit -v`), strict overcommit
+    ///   (`vm.overcommit_memory` is 2) or one on locked memory (RLIMIT_MEMLOCK), stacks and guards
+    ///   count in full: 576 KiB each. Of the first two, 16 MiB are left for everybody else.
+    ///
+    /// If there is no stack even for the first coroutine of each worker, [`run`](Builder::run)
+    /// gives an error; for what happens later see [`spawn`](crate::spawn). Both name the limit.
     pub fn stack_size(mut self, bytes: usize) -> Builder {
         self.stack_size = Some(bytes);
         self
@@ -104,6 +124,26 @@ impl Builder {
     /// Default: five seconds.
     pub fn grace(mut self, grace: Duration) -> Builder {
         self.grace = Some(grace);
+        self
+    }
+
+    /// Whether a standstill ends the runtime with an error ([`RunError::is_deadlock`]). Default:
+    /// no.
+    ///
+    /// At a standstill every coroutine waits for another one (for a lock, a message, an end, an
+    /// `unpark`), nobody waits for a socket, a point in time or a job, and the process has no other
+    /// thread that could wake anybody: nothing can ever run again. It is reported to standard error
+    /// in any case. With this, what there is gets cancelled as at the end of `main`.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// let runtime = tarae::Builder::new().workers(1).deadlock_is_error(true);
+    /// let error = runtime.run(|| tarae::thread::park()).unwrap_err();
+    /// assert!(error.is_deadlock());
+    /// ```
+    pub fn deadlock_is_error(mut self, yes: bool) -> Builder {
+        self.deadlock_is_error = yes;
         self
     }
 
@@ -157,7 +197,7 @@ impl Builder {
         let (task, handle) = unsafe { JoinHandle::new(blueprint) };
         worker.enter(|| {
             worker.enqueue(task);
-            worker.run_until(|| handle.is_finished());
+            worker.run_until(|| handle.is_finished() || runtime.ends_standing());
             let deadline = runtime.deadline();
             locked(&RUNNING).retain(|other| !std::ptr::eq(other.as_ptr(), &*runtime));
             runtime.stop();
@@ -176,10 +216,15 @@ impl Builder {
         }
         // Callbacks and states that were put aside too late are dropped with it.
         contain(move || drop(worker));
+        if runtime.ends_standing() {
+            return Err(RunError {
+                kind: Kind::Deadlock,
+            });
+        }
         finish(handle.join(), stragglers)
     }
 
-    fn build(self) -> io::Result<Runtime> {
+    pub(super) fn build(self) -> io::Result<Runtime> {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let count = self.workers.unwrap_or_else(cores);
         let mut runtime = Runtime {
@@ -187,6 +232,8 @@ impl Builder {
             class: Class::of(self.stack_size.unwrap_or(stack::DEFAULT_BYTES)),
             on_switch: self.on_switch,
             sleepers: AtomicUsize::new(0),
+            standstill: Standstill::new(),
+            deadlock_is_error: self.deadlock_is_error,
             stopping: AtomicBool::new(false),
             grace: self.grace.unwrap_or(Duration::from_secs(5)),
             deadline: OnceLock::new(),
@@ -283,13 +330,18 @@ impl Runtime {
         self.workers.len() == 1
     }
 
+    /// Whether it is to end because nothing can ever run again.
+    fn ends_standing(&self) -> bool {
+        self.deadlock_is_error && self.standstill.is_reached()
+    }
+
     /// When the grace is over, for all workers alike; it begins with the first call.
-    fn deadline(&self) -> Instant {
+    pub(super) fn deadline(&self) -> Instant {
         // A century stands for a grace beyond what the clock can say.
         let century = Duration::from_secs(100 * 365 * 24 * 3600);
         *self
             .deadline
-            .get_or_init(|| Instant::now() + self.grace.min(century))
+            .get_or_init(|| super::now() + self.grace.min(century))
     }
 
     fn stop(&self) {
@@ -299,7 +351,7 @@ impl Runtime {
         }
     }
 
-    fn report(&self, worker: &Worker, stragglers: Vec<String>) {
+    pub(super) fn report(&self, worker: &Worker, stragglers: Vec<String>) {
         if stragglers.is_empty() {
             worker.shared().end_use();
         }
@@ -362,6 +414,15 @@ pub(crate) struct Spawn {
 }
 
 impl Spawn {
+    /// No name, the runtime's stack size.
+    pub(crate) fn here(spawned_at: &'static Location<'static>) -> Spawn {
+        Spawn {
+            name: None,
+            stack_size: None,
+            spawned_at,
+        }
+    }
+
     fn blueprint<F>(self, body: F, affinity: Affinity, default: &'static Class) -> Blueprint<F> {
         let class = self.stack_size.map_or(default, Class::of);
         Blueprint {
@@ -380,7 +441,19 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    let body = |_: Wake| f();
+    // SAFETY: `Send` and `'static`, so it may run and end on any thread at any time.
+    unsafe { spawn_unchecked(spawn, f) }.ok()
+}
+
+/// As `spawn`, for a scope; gives `f` back.
+///
+/// # Safety
+/// `f` and `T` may change threads, and what they borrow outlives the run and the drop of `f`, and
+/// whatever is done with the handle.
+pub(crate) unsafe fn spawn_unchecked<F, T>(spawn: Spawn, f: F) -> Result<JoinHandle<T>, F>
+where
+    F: FnOnce() -> T,
+{
     if let Some(worker) = Worker::current() {
         let runtime = &worker.runtime;
         let placed = !runtime.is_single() && worker.take_accept();
@@ -389,9 +462,10 @@ where
         } else {
             Affinity::Stealable
         };
-        // SAFETY: `Send` and `'static`, so it may run and end on any thread at any time.
+        // SAFETY: the caller's promise.
         let (task, handle) =
-            unsafe { JoinHandle::new(spawn.blueprint(body, affinity, runtime.class)) };
+            unsafe { JoinHandle::new(spawn.blueprint(|_: Wake| f(), affinity, runtime.class)) };
+        worker.note_spawn(&task);
         let here = worker.shared();
         let target = if placed {
             runtime.least_loaded(Some(here))
@@ -406,14 +480,17 @@ where
         } else {
             hand_over(target, task, placed);
         }
-        return Some(handle);
+        return Ok(handle);
     }
-    let runtime = locked(&RUNNING).iter().rev().find_map(Weak::upgrade)?;
-    let blueprint = spawn.blueprint(body, Affinity::Stealable, runtime.class);
-    // SAFETY: as above.
+    let running = locked(&RUNNING).iter().rev().find_map(Weak::upgrade);
+    let Some(runtime) = running else {
+        return Err(f);
+    };
+    let blueprint = spawn.blueprint(|_: Wake| f(), Affinity::Stealable, runtime.class);
+    // SAFETY: the caller's promise.
     let (task, handle) = unsafe { JoinHandle::new(blueprint) };
     hand_over(runtime.least_loaded(None), task, false);
-    Some(handle)
+    Ok(handle)
 }
 
 fn hand_over(target: &'static Shared, task: TaskRef, placed: bool) {
@@ -436,18 +513,35 @@ where
     F: FnOnce() -> T + 'static,
     T: 'static,
 {
-    let worker = Worker::current()?;
+    // SAFETY: `'static`.
+    unsafe { spawn_local_unchecked(spawn, f) }.ok()
+}
+
+/// As `spawn_local`, for a scope; gives `f` back.
+///
+/// # Safety
+/// What `f` and `T` borrow outlives the run and the drop of `f`, and whatever is done with the
+/// handle.
+pub(crate) unsafe fn spawn_local_unchecked<F, T>(spawn: Spawn, f: F) -> Result<JoinHandle<T>, F>
+where
+    F: FnOnce() -> T,
+{
+    let Some(worker) = Worker::current() else {
+        return Err(f);
+    };
     let blueprint = spawn.blueprint(|_: Wake| f(), Affinity::Local, worker.runtime.class);
-    // SAFETY: it starts, runs and ends on this thread, where its handle has to stay too unless the
-    // result is `Send`.
+    // SAFETY: the caller's promise. It starts, runs and ends on this thread, where its handle has
+    // to stay too unless the result is `Send`.
     let (task, handle) = unsafe { JoinHandle::new(blueprint) };
+    worker.note_spawn(&task);
     worker.enqueue(task);
-    Some(handle)
+    Ok(handle)
 }
 
 /// Why [`run`] gave no value.
 ///
-/// One of: it was called inside a runtime or a bare coroutine; a worker could not be started; or
+/// One of: nothing could ever run again ([`RunError::is_deadlock`]); it was called inside a
+/// runtime or a bare coroutine; a worker, or a stack for it, could not be had; or
 /// `main` returned but coroutines ignored their cancellation for the whole grace period
 /// ([`RunError::stragglers`]); what `main` gave is dropped then.
 pub struct RunError {
@@ -457,10 +551,17 @@ pub struct RunError {
 enum Kind {
     Nested,
     Start(io::Error),
+    Deadlock,
     Stragglers(Vec<String>),
 }
 
 impl RunError {
+    /// Nothing could ever run again; see [`Builder::deadlock_is_error`]. Whoever would not end when
+    /// cancelled then, such as one that waits for a lock, has been leaked.
+    pub fn is_deadlock(&self) -> bool {
+        matches!(self.kind, Kind::Deadlock)
+    }
+
     /// `run` was called on a worker's thread, or inside a [`Coroutine`](crate::Coroutine).
     pub fn is_nested(&self) -> bool {
         matches!(self.kind, Kind::Nested)
@@ -485,6 +586,7 @@ impl fmt::Display for RunError {
             Kind::Nested => {
                 f.write_str("a runtime was started inside a runtime or a bare coroutine")
             }
+            Kind::Deadlock => f.write_str("a deadlock: nothing can ever run again"),
             Kind::Start(error) => write!(f, "the runtime could not start: {error}"),
             Kind::Stragglers(names) => {
                 write!(f, "{} coroutines ignored their cancellation: ", names.len())?;

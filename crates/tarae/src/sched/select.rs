@@ -20,8 +20,8 @@ use std::time::Instant;
 pub(crate) use super::choice::Choice;
 use super::io::{Watch, watch_once};
 use super::worker::Worker;
-use super::{Cancel, Unparker, WaitReason};
-use crate::driver::{Direction, Source, Wake};
+use super::{Cancel, Unparker, WaitReason, context};
+use crate::driver::{Direction, Source, Wake, sim};
 use crate::sys;
 
 /// One thing that a select waits for.
@@ -148,12 +148,14 @@ pub(crate) fn choose(branches: &mut [&mut dyn Branch], fair: bool, waits: bool) 
         count if fair => (random() % count as u64) as usize,
         _ => 0,
     };
+    let deadline = nearest(branches);
     let mut selecting = None;
     let mut wake = Wake::Ready;
     loop {
         let order = (start..count).chain(0..start);
         for index in order {
             if branches[index].poll(waits && wake == Wake::Ready) {
+                context::succeeded(deadline, wake);
                 super::spend_budget();
                 return index;
             }
@@ -167,11 +169,15 @@ pub(crate) fn choose(branches: &mut [&mut dyn Branch], fair: bool, waits: bool) 
         }
         let needs_eventfd = !in_coroutine() && branches.iter().any(|one| one.source().is_some());
         let selecting = selecting.get_or_insert_with(|| Selecting::new(needs_eventfd));
-        match round(branches, selecting) {
+        match round(branches, selecting, deadline) {
             Ok(index) => return index,
             Err(ended) => wake = ended,
         }
     }
+}
+
+fn nearest(branches: &[&mut dyn Branch]) -> Option<Instant> {
+    branches.iter().filter_map(|one| one.deadline()).min()
 }
 
 /// No branch can be done and the wait may not go on: one of them tells.
@@ -186,7 +192,11 @@ fn refuse(branches: &mut [&mut dyn Branch], start: usize, wake: Wake) -> usize {
 }
 
 /// Registers, waits, takes everything back. Gives the branch taken, or how the wait ended.
-fn round(branches: &mut [&mut dyn Branch], selecting: &Arc<Selecting>) -> Result<usize, Wake> {
+fn round(
+    branches: &mut [&mut dyn Branch],
+    selecting: &Arc<Selecting>,
+    deadline: Option<Instant>,
+) -> Result<usize, Wake> {
     let mut again = false;
     for (index, branch) in branches.iter_mut().enumerate() {
         again |= branch.register(&Ticket::new(selecting, index));
@@ -196,7 +206,7 @@ fn round(branches: &mut [&mut dyn Branch], selecting: &Arc<Selecting>) -> Result
     let watches = watch_sources(branches, selecting);
     let failed = watches.as_ref().err().map(|(index, _)| *index);
     if !again && failed.is_none() && selecting.choice.arm() {
-        wake = selecting.wait(branches);
+        wake = selecting.wait(branches, deadline);
         winner = selecting.choice.end().map(|index| index as usize);
     }
     let watches = watches.map(drop);
@@ -210,23 +220,31 @@ fn round(branches: &mut [&mut dyn Branch], selecting: &Arc<Selecting>) -> Result
         return Ok(index);
     }
     match winner {
-        Some(index) if branches[index].claimed() => Ok(index),
+        Some(index) if branches[index].claimed() => {
+            context::succeeded(deadline, wake);
+            Ok(index)
+        }
         Some(_) => Err(Wake::Ready),
         None => Err(wake),
     }
 }
 
-/// In a coroutine: has the driver ring for every branch with a source.
+/// In a coroutine: has the driver ring for every branch with a source. Elsewhere `poll_sources`
+/// looks at them, provided that the kernel knows them.
 fn watch_sources(
     branches: &[&mut dyn Branch],
     selecting: &Arc<Selecting>,
 ) -> Result<Vec<Watch>, (usize, io::Error)> {
     let mut watches = Vec::new();
-    if !in_coroutine() {
-        return Ok(watches);
-    }
+    let parks = in_coroutine();
     for (index, branch) in branches.iter().enumerate() {
         if let Some((source, direction)) = branch.source() {
+            if !parks {
+                if source.simulated().is_some() {
+                    return Err((index, sim::stranded()));
+                }
+                continue;
+            }
             let alarm = Alarm::Branch(Ticket::new(selecting, index));
             match watch_once(source, direction, alarm) {
                 Ok(watch) => watches.push(watch),
@@ -256,8 +274,7 @@ impl Selecting {
     }
 
     /// Until a claim, the nearest deadline, or the readiness of a plain thread's sources.
-    fn wait(&self, branches: &[&mut dyn Branch]) -> Wake {
-        let deadline = branches.iter().filter_map(|one| one.deadline()).min();
+    fn wait(&self, branches: &[&mut dyn Branch], deadline: Option<Instant>) -> Wake {
         while !self.choice.is_claimed() {
             if let Some(eventfd) = &self.eventfd {
                 return poll_sources(branches, eventfd, deadline);
@@ -277,22 +294,32 @@ fn poll_sources(
     eventfd: &OwnedFd,
     deadline: Option<Instant>,
 ) -> Wake {
+    let (deadline, outer) = context::bound(deadline);
+    let bell = context::bell();
+    if context::is_cancelled() {
+        return Wake::Cancelled;
+    }
     let entry = |fd, events| libc::pollfd {
         fd,
         events,
         revents: 0,
     };
-    let mut entries = vec![entry(eventfd.as_raw_fd(), libc::POLLIN)];
+    let bell = bell.as_deref().map_or(-1, AsRawFd::as_raw_fd);
+    let ends = [eventfd.as_raw_fd(), bell];
+    let mut entries: Vec<_> = ends.map(|fd| entry(fd, libc::POLLIN)).into();
     for (source, direction) in branches.iter().filter_map(|one| one.source()) {
         entries.push(entry(source.raw(), direction.poll_events()));
     }
-    let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+    let left = deadline.map(|deadline| deadline.saturating_duration_since(super::now()));
     // Too little memory for it: looking again is all that can be done.
     let _ = sys::poll_many(&mut entries, left);
-    if entries[0].revents != 0 {
-        let _ = sys::eventfd_read(eventfd.as_raw_fd());
+    for rang in entries[..2].iter().filter(|entry| entry.revents != 0) {
+        let _ = sys::eventfd_read(rang.fd);
     }
-    Wake::Ready
+    match deadline {
+        Some(deadline) if outer && super::now() >= deadline => super::timed_out(outer),
+        _ => Wake::Ready,
+    }
 }
 
 /// One for each plain thread that ever waits for sources and something else at once.
@@ -324,13 +351,16 @@ fn step(state: &Cell<u64>) -> u64 {
     x >> 11
 }
 
-/// A worker has its own numbers, so that a run that is repeated exactly chooses the same.
+/// A worker has its own numbers; a simulated run has those of its seed.
 fn random() -> u64 {
     thread_local! {
         static STATE: Cell<u64> = const { Cell::new(SEED) };
     }
     match Worker::current() {
-        Some(worker) => step(&worker.random),
+        Some(worker) => match worker.world() {
+            Some(world) => world.random(),
+            None => step(&worker.random),
+        },
         None => STATE.with(step),
     }
 }

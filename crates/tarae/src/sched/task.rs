@@ -19,17 +19,19 @@
 //! has been leaked so, the stage is its worker's again, since it never runs any more.
 
 use std::any::Any;
-use std::cell::{Cell, UnsafeCell};
+use std::cell::{Cell, OnceCell, UnsafeCell};
 use std::fmt;
-use std::io;
 use std::mem;
 use std::panic::{self, AssertUnwindSafe, Location};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence};
 
 use super::WaitReason;
+use super::context::Slot;
+use super::deadlock::Blocked;
 use super::inbox::Linked;
 use super::join::{JoinState, Joiner};
+use super::locals::Locals;
 use super::memory;
 use super::park::ParkState;
 use super::select::Alarm;
@@ -127,6 +129,15 @@ pub(crate) struct Task {
     pub(super) wait: Cell<WaitKey>,
     /// Whether the present wait may be cancelled.
     pub(super) cancellable: Cell<bool>,
+    /// Whom it waits for, while it does (see `deadlock`), and how often it has.
+    pub(super) blocked: Cell<Option<Blocked>>,
+    pub(super) waits: Cell<u64>,
+    /// Locks that it has taken and not let go of.
+    pub(super) held: Cell<u32>,
+    /// The deadlines, tokens and scopes that it stands inside of.
+    pub(super) context: Slot,
+    /// Emptied by the coroutine at its end.
+    locals: OnceCell<Box<Locals>>,
     /// It accepted a connection and has spawned nothing since (see `spawn`).
     pub(super) accepted: Cell<bool>,
     /// Its index among the worker's live coroutines.
@@ -152,8 +163,8 @@ pub(crate) enum Failure {
     Panic(Box<dyn Any + Send>),
     /// It never ran: the runtime had ended.
     Cancelled,
-    /// It never ran: there was no stack for it.
-    NoStack(io::Error),
+    /// It never ran: there was no stack for it. Says why.
+    NoStack(String),
     /// It would not end and never runs again.
     Leaked,
 }
@@ -245,6 +256,11 @@ impl TaskRef {
                     reason: Cell::new(WaitReason::None),
                     wait: Cell::new(NONE),
                     cancellable: Cell::new(false),
+                    blocked: Cell::new(None),
+                    waits: Cell::new(0),
+                    held: Cell::new(0),
+                    context: Slot::new(),
+                    locals: OnceCell::new(),
                     accepted: Cell::new(false),
                     live: Cell::new(NONE),
                     switch: UnsafeCell::new(None),
@@ -406,6 +422,25 @@ impl Task {
     pub(crate) fn state(&self) -> (Status, WaitReason) {
         (self.status.get(), self.reason.get())
     }
+
+    /// Whether its waits are cancelled; its owner's thread only.
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.context
+            .is_cancelled(self.cancelled.load(Ordering::Relaxed))
+    }
+
+    /// Marks the limit that a wait was bounded by (`outer`) if that has ended it.
+    pub(super) fn note_limit(&self, outer: bool, wake: Wake) -> Wake {
+        if outer && wake == Wake::TimedOut {
+            self.context.met();
+        }
+        wake
+    }
+
+    /// Its locals; the coroutine itself only.
+    pub(super) fn locals(&self) -> &Locals {
+        self.locals.get_or_init(Box::default)
+    }
 }
 
 fn stage<F, T>(task: NonNull<Task>) -> *mut Stage<F, T> {
@@ -421,8 +456,12 @@ unsafe fn run<F: FnOnce(Wake) -> T, T>(task: NonNull<Task>) {
         unreachable!("a coroutine starts once")
     };
     // SAFETY: alive while it runs.
-    let wake = unsafe { task.as_ref() }.wake.get();
+    let task_ref = unsafe { task.as_ref() };
+    let wake = task_ref.wake.get();
     let result = panic::catch_unwind(AssertUnwindSafe(move || body(wake)));
+    if let Some(locals) = task_ref.locals.get() {
+        locals.destroy();
+    }
     // SAFETY: as above; what is overwritten is `Taken`, which needs no drop.
     unsafe { stage.write(Stage::Finished(result.map_err(Failure::Panic))) };
 }

@@ -13,22 +13,25 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::RawFd;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 use std::time::Instant;
 
+use super::context::Slot;
+use super::locals::Locals;
 use super::memory::Spare;
 use super::runtime::{Runtime, Switch};
 use super::seed::Seed;
 use super::shared::{Message, Shared};
 use super::task::{Affinity, Failure, Status, Task, TaskRef, contain};
 use super::{Cancel, WaitReason, Waiter};
+use crate::driver::sim::World;
 use crate::driver::slab::{NONE, Slab};
-use crate::driver::{Direction, Driver, Epoll, Source, Wake, Woken};
+use crate::driver::{Backend, Direction, Driver, Epoll, Source, Wake, Woken};
 use crate::stack::Cache;
 use crate::stack::overflow::{self, Occupant};
+use starved::Starved;
 
 /// Coroutines run between two looks at the driver.
 const BATCH: u32 = 64;
@@ -37,8 +40,15 @@ const BUDGET: u32 = 128;
 /// Unstarted coroutines a thief takes at once.
 const LOOT: usize = 32;
 
+mod cancelling;
+mod deadlock;
 mod ending;
+mod listing;
+mod simulated;
+mod starved;
 mod unwinding;
+
+pub(super) use cancelling::{cancel, reexamine};
 
 thread_local! {
     static CURRENT: Cell<*const Worker> = const { Cell::new(std::ptr::null()) };
@@ -57,12 +67,15 @@ pub(crate) struct Worker {
     /// Its place among the runtime's workers.
     index: usize,
     pub(super) runtime: Arc<Runtime>,
-    driver: RefCell<Epoll<Waiter>>,
+    driver: RefCell<Backend<Waiter>>,
+    /// What a simulated run has in common; none otherwise.
+    world: Option<Arc<World>>,
     ready: RefCell<VecDeque<Ready>>,
     woken: RefCell<Vec<Woken<Waiter>>>,
     live: RefCell<Slab<TaskRef>>,
     stacks: RefCell<Cache>,
     spare: Spare,
+    starved: RefCell<Starved>,
     current: Cell<Option<NonNull<Task>>>,
     budget: Cell<u32>,
     stopping: Cell<bool>,
@@ -89,48 +102,34 @@ pub(super) fn unpark(task: &TaskRef) {
     }
 }
 
-/// Cancels a coroutine from wherever this is called: one that has not started never will.
-pub(super) fn cancel(task: &TaskRef) {
-    task.cancelled.store(true, Ordering::Relaxed);
-    fence(Ordering::SeqCst);
-    let owner = task.owner.load(Ordering::Acquire);
-    // SAFETY: null or a `Shared`, which is never freed.
-    let Some(owner) = (unsafe { owner.as_ref() }) else {
-        return;
-    };
-    match Worker::current() {
-        Some(worker) if std::ptr::eq(owner, worker.shared) => worker.cancel(task),
-        _ => {
-            let task = task.clone();
-            owner.post(move |worker| {
-                // A later worker on this inbox does not own it.
-                if task.status.get() != Status::Finished && worker.owns(&task) {
-                    worker.cancel(&task);
-                }
-            });
-        }
-    }
-}
-
 impl Worker {
     pub(super) fn new(shared: &'static Shared, runtime: Arc<Runtime>) -> io::Result<Worker> {
-        let number = shared.number();
-        let driver = Epoll::new(number, shared.notification(), shared)?;
-        let index = runtime
-            .workers
-            .iter()
-            .position(|other| std::ptr::eq(*other, shared));
+        let driver = Epoll::new(shared.number(), shared.notification(), shared)?;
+        Worker::on(shared, runtime, Backend::Epoll(driver), None)
+    }
+
+    fn on(
+        shared: &'static Shared,
+        runtime: Arc<Runtime>,
+        driver: Backend<Waiter>,
+        world: Option<Arc<World>>,
+    ) -> io::Result<Worker> {
+        let ours = |other: &&Shared| std::ptr::eq(*other, shared);
+        let index = runtime.workers.iter().position(ours);
+        let stacks = Cache::new(runtime.class)?;
         shared.begin_use();
         Ok(Worker {
             shared,
-            number,
+            number: shared.number(),
             index: index.expect("a worker of its runtime"),
             driver: RefCell::new(driver),
+            world,
             ready: RefCell::new(VecDeque::with_capacity(256)),
             woken: RefCell::new(Vec::with_capacity(256)),
             live: RefCell::new(Slab::new()),
-            stacks: RefCell::new(Cache::new(runtime.class)),
+            stacks: RefCell::new(stacks),
             spare: Spare::default(),
+            starved: RefCell::default(),
             current: Cell::new(None),
             budget: Cell::new(BUDGET),
             stopping: Cell::new(false),
@@ -143,6 +142,7 @@ impl Worker {
 
     /// The worker of this thread. Valid as long as the frames that asked: a worker outlives every
     /// coroutine that can still run on it.
+    #[inline]
     pub(crate) fn current() -> Option<&'static Worker> {
         let worker = CURRENT.get();
         // SAFETY: `enter` sets the pointer for the worker's lifetime on its own thread.
@@ -247,12 +247,17 @@ impl Worker {
             task.park.end();
             return self.refuse_to_wait();
         }
+        let (deadline, outer) = match cancel {
+            Cancel::Yes => task.context.bound(deadline),
+            Cancel::No => (deadline, false),
+        };
         if let Some(deadline) = deadline {
             let waiter = Waiter::Coroutine(NonNull::from(task));
             task.wait
                 .set(self.driver.borrow_mut().sleep(waiter, deadline));
         }
-        self.suspend(Status::ParkedForToken, reason, cancel)
+        let wake = self.suspend(Status::ParkedForToken, reason, cancel);
+        task.note_limit(outer, wake)
     }
 
     pub(super) fn wait_ready(
@@ -265,6 +270,7 @@ impl Worker {
         if self.is_cancelled() {
             return Ok(self.refuse_to_wait());
         }
+        let (deadline, outer) = task.context.bound(deadline);
         let mut driver = self.driver.borrow_mut();
         let place = driver.register(source, direction)?;
         let waiter = Waiter::Coroutine(NonNull::from(task));
@@ -277,7 +283,8 @@ impl Worker {
             Direction::Read => WaitReason::Readable(source.raw()),
             Direction::Write => WaitReason::Writable(source.raw()),
         };
-        Ok(self.suspend(Status::ParkedInDriver, reason, Cancel::Yes))
+        let wake = self.suspend(Status::ParkedInDriver, reason, Cancel::Yes);
+        Ok(task.note_limit(outer, wake))
     }
 
     pub(super) fn sleep_until(&self, deadline: Instant) -> Wake {
@@ -285,10 +292,17 @@ impl Worker {
         if self.is_cancelled() {
             return self.refuse_to_wait();
         }
+        let (bound, outer) = task.context.bound(Some(deadline));
         let waiter = Waiter::Coroutine(NonNull::from(task));
-        task.wait
-            .set(self.driver.borrow_mut().sleep(waiter, deadline));
-        self.suspend(Status::ParkedInDriver, WaitReason::Sleep, Cancel::Yes)
+        let wait = self
+            .driver
+            .borrow_mut()
+            .sleep(waiter, bound.unwrap_or(deadline));
+        task.wait.set(wait);
+        match self.suspend(Status::ParkedInDriver, WaitReason::Sleep, Cancel::Yes) {
+            Wake::TimedOut if !outer => Wake::Ready,
+            wake => task.note_limit(outer, wake),
+        }
     }
 
     /// A wait of a cancelled coroutine. It yields all the same: a loop around a wait that ignores
@@ -331,10 +345,14 @@ impl Worker {
             .is_some_and(|task| unsafe { task.as_ref() }.accepted.take())
     }
 
-    /// Whether the running coroutine is refused what can be cancelled: it has been, or it unwinds.
-    pub(crate) fn is_cancelled(&self) -> bool {
-        self.in_coroutine()
-            && (self.task().cancelled.load(Ordering::Relaxed) || self.is_unwinding())
+    /// What bounds the running coroutine's waits.
+    pub(super) fn slot(&self) -> &Slot {
+        &self.task().context
+    }
+
+    /// The running coroutine's locals.
+    pub(super) fn locals(&self) -> &Locals {
+        self.task().locals()
     }
 
     /// Whether the running coroutine counts as one of this worker's connections.
@@ -343,7 +361,7 @@ impl Worker {
     }
 
     /// Runs `f` on this worker's driver. `f` must not wake, run or drop anything foreign.
-    pub(crate) fn with_driver<R>(&self, f: impl FnOnce(&mut Epoll<Waiter>) -> R) -> R {
+    pub(crate) fn with_driver<R>(&self, f: impl FnOnce(&mut Backend<Waiter>) -> R) -> R {
         f(&mut self.driver.borrow_mut())
     }
 
@@ -352,12 +370,14 @@ impl Worker {
     fn make_ready(&self, task: &Task, wake: Wake) {
         task.status.set(Status::Ready);
         task.wake.set(wake);
+        self.note(task, "is woken");
         let task = Ready::Task(NonNull::from(task));
         self.ready.borrow_mut().push_back(task);
     }
 
     /// Has the coroutine of `seed` made and run in its turn.
     pub(super) fn sow(&self, seed: Seed, wake: Wake) {
+        self.note_seed(&seed, "is woken");
         self.ready.borrow_mut().push_back(Ready::Seed(seed, wake));
     }
 
@@ -375,28 +395,6 @@ impl Worker {
             self.forget_wait(task);
             self.make_ready(task, Wake::Ready);
         }
-    }
-
-    /// Whether a coroutine was started on this worker and has not ended.
-    fn owns(&self, task: &TaskRef) -> bool {
-        let live = self.live.borrow();
-        live.get(task.live.get())
-            .is_some_and(|ours| ours.as_ptr() == task.as_ptr())
-    }
-
-    /// Cancels a coroutine of this worker: the wait it is in, if that can be, and all later ones.
-    pub(super) fn cancel(&self, task: &Task) {
-        task.cancelled.store(true, Ordering::Relaxed);
-        if !task.cancellable.get() {
-            return;
-        }
-        match task.status.get() {
-            Status::ParkedForToken => task.park.end(),
-            Status::ParkedInDriver => {}
-            _ => return,
-        }
-        self.forget_wait(task);
-        self.make_ready(task, Wake::Cancelled);
     }
 
     /// Puts an unstarted coroutine where it will be started: here, or by a thief.
@@ -431,18 +429,18 @@ impl Worker {
     /// Runs coroutines until `done`.
     pub(super) fn run_until(&self, done: impl Fn() -> bool) {
         loop {
-            if self.round(&done) {
+            if self.round(BATCH, &done) {
                 return;
             }
             self.look_at_driver(None);
         }
     }
 
-    /// Takes the mail and runs at most `BATCH` coroutines. True as soon as `done` is: whoever comes
+    /// Takes the mail and runs at most so many coroutines. True as soon as `done` is: whoever comes
     /// next might hold the worker for ever, and the end must have begun by then.
-    fn round(&self, done: impl Fn() -> bool) -> bool {
+    fn round(&self, batch: u32, done: impl Fn() -> bool) -> bool {
         self.take_mail();
-        for _ in 0..BATCH {
+        for _ in 0..batch {
             match self.next() {
                 Some(Ready::Task(task)) => self.run(task),
                 Some(Ready::Seed(seed, wake)) => self.run_seed(seed, wake),
@@ -514,11 +512,11 @@ impl Worker {
         if header.status.get() == Status::Unstarted {
             // SAFETY: an unstarted entry owns its reference.
             let owned = unsafe { TaskRef::from_raw(task) };
-            if self.stopping.get() || owned.cancelled.load(Ordering::Relaxed) {
+            if self.is_too_late(&owned) {
                 return self.abandon(owned, Failure::Cancelled);
             }
-            if let Err((owned, failure)) = self.start(owned) {
-                return self.abandon(owned, failure);
+            if let Err((owned, error)) = self.start(owned) {
+                return self.starve(owned, false, error);
             }
         }
         self.resume(task);
@@ -528,10 +526,11 @@ impl Worker {
     fn run_seed(&self, seed: Seed, wake: Wake) {
         let owned = seed.grow(self.runtime.class);
         owned.wake.set(wake);
+        self.note_spawn(&owned);
         let task = owned.as_ptr();
         match self.start(owned) {
             Ok(()) => self.resume(task),
-            Err((owned, failure)) => self.abandon(owned, failure),
+            Err((owned, error)) => self.starve(owned, true, error),
         }
     }
 
@@ -567,7 +566,7 @@ impl Worker {
     }
 
     /// Gives an unstarted coroutine a stack.
-    fn start(&self, task: TaskRef) -> Result<(), (TaskRef, Failure)> {
+    fn start(&self, task: TaskRef) -> Result<(), (TaskRef, io::Error)> {
         let info = &task.info;
         // SAFETY: the name is the task's, which `live` keeps until the coroutine has returned.
         let occupant = unsafe { Occupant::spawned(info.id, info.name.as_deref(), info.spawned_at) };
@@ -579,7 +578,7 @@ impl Worker {
         };
         let stack = match stack {
             Ok(stack) => stack,
-            Err(error) => return Err((task, Failure::NoStack(error))),
+            Err(error) => return Err((task, error)),
         };
         let pointer = task.as_ptr();
         let switch = super::task::Switch::with_stack(stack, move |out, ()| {
@@ -618,6 +617,9 @@ impl Worker {
         if task.affinity == Affinity::Placed {
             self.shared.add_placed(-1);
         }
+        if !self.starved.borrow().is_empty() {
+            self.feed_one(task.class);
+        }
         // SAFETY: once, on the owner's thread, after the coroutine has left its result.
         unsafe { task.complete() };
     }
@@ -643,9 +645,12 @@ impl Worker {
         if busy || self.stacks.borrow_mut().trim_some() {
             self.poll(Some(self.coarse_now()));
         } else {
-            self.sleep(bound);
+            self.sleep(self.starved.borrow().bound(bound));
         }
         self.handle_woken();
+        if self.starved.borrow().is_due(self.coarse_now()) {
+            self.retry_starved();
+        }
     }
 
     fn poll(&self, bound: Option<Instant>) {
@@ -668,7 +673,14 @@ impl Worker {
         } else {
             bound
         };
+        let quiet = bound.is_none() && self.is_quiet();
+        if quiet && self.runtime.standstill.enter(&self.runtime.workers) {
+            super::standstill::report(&self.runtime.workers);
+        }
         self.poll(bound);
+        if quiet {
+            self.runtime.standstill.leave();
+        }
         self.shared.end_sleep();
         if !single {
             sleepers.fetch_sub(1, Ordering::Relaxed);
@@ -752,38 +764,5 @@ impl Worker {
             .release(slot, generation, &mut woken);
         // Whoever waited is told by the loop, not from here: a callback may be what released it.
         self.woken.borrow_mut().append(&mut woken);
-    }
-
-    /// Every coroutine here, started or not.
-    pub(crate) fn for_each(&self, mut f: impl FnMut(&Task)) {
-        self.live.borrow().iter().for_each(|(_, task)| f(task));
-        // Those on offer cannot be looked at where other workers may take them.
-        let offered = std::iter::from_fn(|| self.shared.steal());
-        let offered = offered.map(|task| Ready::Task(task.into_raw()));
-        self.ready.borrow_mut().extend(offered);
-        for ready in self.ready.borrow().iter() {
-            if let Ready::Task(task) = ready {
-                // SAFETY: queued, so alive.
-                let task = unsafe { task.as_ref() };
-                if task.status.get() == Status::Unstarted {
-                    f(task);
-                }
-            }
-        }
-    }
-
-    /// Every coroutine that is yet to be made, with the descriptor it waits for; `None` if it has
-    /// been woken.
-    pub(crate) fn for_each_seed(&self, mut f: impl FnMut(&Seed, Option<RawFd>)) {
-        for (_, fd, waiter) in self.driver.borrow().waits() {
-            if let Waiter::Spawn(seed) = waiter {
-                f(seed, fd);
-            }
-        }
-        for ready in self.ready.borrow().iter() {
-            if let Ready::Seed(seed, _) = ready {
-                f(seed, None);
-            }
-        }
     }
 }

@@ -14,19 +14,24 @@
 //!
 //! **Guards.** `MADV_GUARD_INSTALL` (Linux ≥ 6.13) makes pages fault without a mapping of their
 //! own. It is probed per chunk, since it also fails under `mlockall`; the fallback is `mprotect`,
-//! which costs two mappings per stack and so ends near 32,700 stacks under the default
+//! which costs two mappings per stack and so ends at 32,253 stacks under the default
 //! `vm.max_map_count` of 65,530. The guard is 64 KiB wide because C code compiled without stack
 //! probes can step over a single page.
+//!
+//! **Limits.** Neither the last of the address space nor the last mappings are taken: the heap and
+//! threads need some too, and fail less gracefully. `limits` says which limit was met.
 //!
 //! **Overflow.** The highest 32 bytes say who lives on the stack; `overflow` names them when a
 //! guard was hit.
 //!
 //! **Reuse.** Last in, first out, without a system call. Only idle excess is trimmed: the pages
-//! under the top 16 KiB are given back, deepest (coldest) stacks first.
+//! under the top 16 KiB are given back, deepest (coldest) stacks first. What was trimmed goes back
+//! to its class, where every worker finds it.
 
+mod limits;
 pub(crate) mod overflow;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::num::NonZeroUsize;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -45,6 +50,8 @@ const GUARD_BYTES: usize = 64 * 1024;
 const KEPT_BYTES: usize = 16 * 1024;
 /// Address space reserved at a time, if the limits of the process allow it.
 const CHUNK_BYTES: usize = 64 * 1024 * 1024;
+/// Address space that is left for everybody else, should there be a limit on it.
+const SPARED_BYTES: usize = 16 * 1024 * 1024;
 
 /// A stack that nobody runs on. Dropping it gives it back to its class.
 #[derive(Debug)]
@@ -100,14 +107,19 @@ impl Class {
     /// When the address space or the number of mappings is used up; the text says which and how to
     /// raise it.
     pub(crate) fn take(&'static self, occupant: Occupant) -> io::Result<Stack> {
+        let stack = self.take_vacant()?;
+        stack.occupy(occupant);
+        Ok(stack)
+    }
+
+    /// A stack of which no page has been touched on behalf of this call.
+    fn take_vacant(&'static self) -> io::Result<Stack> {
         let mut pool = self.pool();
         let top = match pool.free.pop() {
             Some(top) => top,
             None => self.make(&mut pool)?,
         };
-        let stack = Stack { top, class: self };
-        stack.occupy(occupant);
-        Ok(stack)
+        Ok(Stack { top, class: self })
     }
 
     fn pool(&self) -> MutexGuard<'_, Pool> {
@@ -131,14 +143,9 @@ impl Class {
             }
         }
         if pool.guard == Guard::Protection {
+            limits::one_more_protected()?;
             // SAFETY: as above.
-            unsafe { sys::protect(bottom, GUARD_BYTES) }.map_err(|error| {
-                refuse(
-                    "guard a coroutine's stack",
-                    error,
-                    "the sysctl `vm.max_map_count`",
-                )
-            })?;
+            unsafe { sys::protect(bottom, GUARD_BYTES) }.map_err(limits::refuse_guard)?;
         }
         pool.fresh.0 += self.slot_bytes();
         Ok(NonZeroUsize::new(pool.fresh.0).expect("a mapping ends above address zero"))
@@ -147,19 +154,12 @@ impl Class {
     /// Reserves a chunk; under a tight limit on the address space, a single slot.
     fn reserve_chunk(&self) -> io::Result<(usize, usize)> {
         let slot = self.slot_bytes();
-        let slots = (CHUNK_BYTES / slot).max(1);
-        let (start, bytes) = match sys::reserve(slots * slot) {
-            Ok(start) => (start, slots * slot),
-            Err(_) => match sys::reserve(slot) {
+        let chunk = (CHUNK_BYTES / slot).max(1) * slot;
+        let (start, bytes) = match reserve(chunk) {
+            Ok(start) => (start, chunk),
+            Err(_) => match reserve(slot) {
                 Ok(start) => (start, slot),
-                Err(error) => {
-                    return Err(refuse(
-                        "reserve a coroutine's stack",
-                        error,
-                        "RLIMIT_AS (`ulimit -v`) or, where `vm.overcommit_memory` is 2, \
-                         `vm.overcommit_ratio`",
-                    ));
-                }
+                Err(error) => return Err(limits::refuse_memory(slot, &error)),
             },
         };
         overflow::publish(start, bytes, slot);
@@ -167,12 +167,12 @@ impl Class {
     }
 }
 
-#[cold]
-fn refuse(what: &str, error: io::Error, raise: &str) -> io::Error {
-    io::Error::new(
-        error.kind(),
-        format!("cannot {what}: {error}; raise {raise}"),
-    )
+/// Reserves memory, but not the last of it.
+fn reserve(bytes: usize) -> io::Result<usize> {
+    if limits::room_bytes().is_some_and(|room| room < bytes + SPARED_BYTES) {
+        return Err(io::Error::from_raw_os_error(libc::ENOMEM));
+    }
+    sys::reserve(bytes)
 }
 
 impl Stack {
@@ -210,9 +210,8 @@ unsafe impl corosensei::stack::Stack for Stack {
 #[derive(Debug)]
 pub(crate) struct Cache {
     class: &'static Class,
-    free: Vec<Stack>,
-    /// So many of the deepest entries of `free` have been trimmed.
-    trimmed: usize,
+    /// The last one was used last.
+    free: VecDeque<Stack>,
 }
 
 impl Cache {
@@ -221,18 +220,18 @@ impl Cache {
     /// Stacks trimmed per call, so that going to sleep stays quick.
     const TRIM_BATCH: usize = 8;
 
-    pub(crate) fn new(class: &'static Class) -> Cache {
-        Cache {
-            class,
-            free: Vec::new(),
-            trimmed: 0,
-        }
+    /// With one stack in it: whoever has a cache can run at least one coroutine at a time.
+    ///
+    /// # Errors
+    /// As [`Class::take`].
+    pub(crate) fn new(class: &'static Class) -> io::Result<Cache> {
+        let free = VecDeque::from([class.take_vacant()?]);
+        Ok(Cache { class, free })
     }
 
     pub(crate) fn take(&mut self, occupant: Occupant) -> io::Result<Stack> {
-        match self.free.pop() {
+        match self.free.pop_back() {
             Some(stack) => {
-                self.trimmed = self.trimmed.min(self.free.len());
                 stack.occupy(occupant);
                 Ok(stack)
             }
@@ -243,27 +242,23 @@ impl Cache {
     /// Keeps a stack of this cache's class; one of another class goes back to its own.
     pub(crate) fn put(&mut self, stack: Stack) {
         if std::ptr::eq(stack.class, self.class) {
-            self.free.push(stack);
+            self.free.push_back(stack);
         }
     }
 
-    /// Trims some of the idle excess; true while there is more. Called when the worker is idle.
+    /// Trims some of the idle excess and gives it to the class; true while there is more. Called
+    /// when the worker is idle.
     pub(crate) fn trim_some(&mut self) -> bool {
         let excess = self.free.len().saturating_sub(Self::HOT);
-        let end = excess.min(self.trimmed + Self::TRIM_BATCH);
-        for stack in &self.free[self.trimmed.min(end)..end] {
-            stack.trim();
-        }
-        self.trimmed = self.trimmed.max(end);
-        self.trimmed < excess
+        let batch = excess.min(Self::TRIM_BATCH);
+        self.free.drain(..batch).for_each(|stack| stack.trim());
+        excess > batch
     }
 }
 
 impl Drop for Cache {
     fn drop(&mut self) {
-        for stack in &self.free[self.trimmed..] {
-            stack.trim();
-        }
+        self.free.iter().for_each(Stack::trim);
     }
 }
 
@@ -291,7 +286,7 @@ mod tests {
     #[test]
     fn stacks_do_not_overlap_and_are_reused_last_in_first_out() {
         let class = Class::of(MIN_BYTES + 4096);
-        let mut cache = Cache::new(class);
+        let mut cache = Cache::new(class).unwrap();
         let first = cache.take(somebody()).unwrap();
         let second = cache.take(somebody()).unwrap();
         let apart = first.base().get().abs_diff(second.base().get());
@@ -305,12 +300,13 @@ mod tests {
     }
 
     #[test]
-    fn idle_excess_is_trimmed_once_and_deepest_first() {
-        let mut cache = Cache::new(Class::of(MIN_BYTES + 8192));
+    fn idle_excess_is_trimmed_deepest_first_and_goes_back_to_its_class() {
+        let mut cache = Cache::new(Class::of(MIN_BYTES + 8192)).unwrap();
         let stacks: Vec<Stack> = (0..Cache::HOT + 10)
             .map(|_| cache.take(somebody()).unwrap())
             .collect();
-        let deepest = stacks[0].base().get() - KEPT_BYTES - 8;
+        let given_back = stacks[0].base();
+        let deepest = given_back.get() - KEPT_BYTES - 8;
         let hottest = stacks[stacks.len() - 1].base().get() - KEPT_BYTES - 8;
         for address in [deepest, hottest] {
             // SAFETY: inside the usable part of a stack that this test owns.
@@ -319,7 +315,12 @@ mod tests {
         stacks.into_iter().for_each(|stack| cache.put(stack));
         assert!(cache.trim_some(), "ten are in excess, eight go at a time");
         assert!(!cache.trim_some());
-        assert_eq!(cache.trimmed, 10);
+        assert_eq!(cache.free.len(), Cache::HOT);
+        // Another cache of the class is given what this one had in excess.
+        let others: Vec<Stack> = (0..10)
+            .map(|_| cache.class.take_vacant().unwrap())
+            .collect();
+        assert!(others.iter().any(|other| other.base() == given_back));
         // SAFETY: as above; a trimmed page reads as zero.
         unsafe {
             assert_eq!(std::ptr::read_volatile(deepest as *const u64), 0);

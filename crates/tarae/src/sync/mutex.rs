@@ -1,14 +1,20 @@
-//! `Mutex`: std's, with a queue of parked waiters in front.
+//! `Mutex`: one permit, and std's mutex around the value, which is never contended.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};
 
-use super::queue::WaitQueue;
-use crate::sched::{self, Cancel, WaitReason};
+use super::permits::Permits;
+use super::wait::{Patience, WaitError, acquire, give};
+use crate::sched::deadlock::{self, Owner};
+use crate::sched::{Unparker, WaitReason};
+use crate::time::Instant;
 
 /// Mutual exclusion: [`std::sync::Mutex`], whose `lock` parks the coroutine in place of blocking
 /// its worker. The guard may be held across a wait. A panic while it is held poisons the lock.
+///
+/// It is fair: whoever waits gets it in the order of asking, from the hand of the one before, and
+/// nobody who comes later gets in between.
 ///
 /// # Examples
 ///
@@ -28,25 +34,31 @@ use crate::sched::{self, Cancel, WaitReason};
 /// .unwrap();
 /// assert_eq!(*total.lock().unwrap(), 45);
 /// ```
-#[derive(Default)]
 pub struct Mutex<T: ?Sized> {
-    waiters: WaitQueue,
+    permit: Permits<Unparker>,
+    owner: Owner,
     inner: std::sync::Mutex<T>,
 }
 
-/// Access to what a [`Mutex`] protects, until it is dropped.
+/// Access to what a [`Mutex`] protects, until it is dropped. Not `Send`, as std's:
+///
+/// ```compile_fail
+/// fn send<T: Send>(_: T) {}
+/// send(tarae::sync::Mutex::new(()).lock().unwrap());
+/// ```
 #[must_use = "the lock is released when the guard is dropped"]
 pub struct MutexGuard<'a, T: ?Sized> {
+    lock: &'a Mutex<T>,
     /// Present until the drop.
     inner: Option<std::sync::MutexGuard<'a, T>>,
-    waiters: &'a WaitQueue,
 }
 
 impl<T> Mutex<T> {
     /// An unlocked mutex.
     pub const fn new(value: T) -> Mutex<T> {
         Mutex {
-            waiters: WaitQueue::new(),
+            permit: Permits::new(1),
+            owner: Owner::new(),
             inner: std::sync::Mutex::new(value),
         }
     }
@@ -63,53 +75,58 @@ impl<T> Mutex<T> {
 
 impl<T: ?Sized> Mutex<T> {
     /// Waits until the lock is free and takes it. Not cancelled: its signature has no room for it.
+    /// A coroutine that waits for itself or in a circle with others waits for ever, and is reported
+    /// ([`inspect::deadlocks`](crate::inspect::deadlocks)).
     ///
     /// # Errors
     ///
     /// The guard too, if a holder panicked.
     pub fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
-        loop {
-            if let Some(result) = self.attempt() {
-                return result;
-            }
-            let ticket = self.waiters.enter();
-            // The holder may have gone before it could see us in the queue.
-            if let Some(result) = self.attempt() {
-                self.waiters.leave(ticket);
-                return result;
-            }
-            sched::park(WaitReason::Lock, None, Cancel::No);
-            self.waiters.leave(ticket);
+        if self.permit.try_take(1).is_err() {
+            let _blocking = deadlock::waits_for_lock(&self.owner);
+            let waited = acquire(&self.permit, 1, WaitReason::Lock, Patience::ENDLESS);
+            debug_assert!(waited.is_ok(), "this wait has no other end");
         }
+        self.guard()
     }
 
-    fn attempt(&self) -> Option<LockResult<MutexGuard<'_, T>>> {
-        match self.try_lock() {
-            Ok(guard) => Some(Ok(guard)),
-            Err(TryLockError::Poisoned(error)) => Some(Err(error)),
-            Err(TryLockError::WouldBlock) => None,
-        }
+    /// As [`lock`](Mutex::lock), until cancelled or until the deadline.
+    ///
+    /// # Errors
+    ///
+    /// When it ended without the lock.
+    pub fn lock_cancellable(
+        &self,
+        deadline: impl Into<Option<Instant>>,
+    ) -> Result<LockResult<MutexGuard<'_, T>>, WaitError> {
+        let patience = Patience::cancellable(deadline.into());
+        acquire(&self.permit, 1, WaitReason::Lock, patience)?;
+        Ok(self.guard())
     }
 
-    /// Takes the lock if it is free.
+    /// Takes the lock if it is free and nobody waits for it.
     ///
     /// # Errors
     ///
     /// `WouldBlock` if it is not; the guard too, if a holder panicked.
     pub fn try_lock(&self) -> TryLockResult<MutexGuard<'_, T>> {
-        match self.inner.try_lock() {
-            Ok(guard) => Ok(self.guard(guard)),
-            Err(TryLockError::Poisoned(error)) => {
-                Err(PoisonError::new(self.guard(error.into_inner())).into())
-            }
-            Err(TryLockError::WouldBlock) => Err(TryLockError::WouldBlock),
+        match self.permit.try_take(1) {
+            Ok(()) => Ok(self.guard()?),
+            Err(_) => Err(TryLockError::WouldBlock),
         }
     }
 
-    fn guard<'a>(&'a self, inner: std::sync::MutexGuard<'a, T>) -> MutexGuard<'a, T> {
-        MutexGuard {
+    /// The permit is ours: what is inside is nobody else's.
+    fn guard(&self) -> LockResult<MutexGuard<'_, T>> {
+        self.owner.take();
+        let guard = |inner| MutexGuard {
+            lock: self,
             inner: Some(inner),
-            waiters: &self.waiters,
+        };
+        match self.inner.try_lock() {
+            Ok(inner) => Ok(guard(inner)),
+            Err(TryLockError::Poisoned(error)) => Err(PoisonError::new(guard(error.into_inner()))),
+            Err(TryLockError::WouldBlock) => unreachable!("there is one permit"),
         }
     }
 
@@ -133,10 +150,18 @@ impl<T: ?Sized> Mutex<T> {
     }
 }
 
+impl<'a, T: ?Sized> MutexGuard<'a, T> {
+    /// The lock it is of, for a condition to lock it again.
+    pub(super) fn lock_of(&self) -> &'a Mutex<T> {
+        self.lock
+    }
+}
+
 impl<T: ?Sized> Drop for MutexGuard<'_, T> {
     fn drop(&mut self) {
         drop(self.inner.take());
-        self.waiters.wake_one();
+        self.lock.owner.release();
+        give(&self.lock.permit, 1);
     }
 }
 
@@ -160,9 +185,21 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for MutexGuard<'_, T> {
     }
 }
 
+impl<T: ?Sized + fmt::Display> fmt::Display for MutexGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&**self, f)
+    }
+}
+
 impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.inner, f)
+    }
+}
+
+impl<T: Default> Default for Mutex<T> {
+    fn default() -> Mutex<T> {
+        Mutex::new(T::default())
     }
 }
 

@@ -7,6 +7,7 @@ mod book_server;
 mod channels;
 mod chat;
 mod echo;
+mod fan_out;
 mod ported;
 mod program;
 mod readme;

@@ -1,6 +1,9 @@
 //! What the tests share: a test in a process of its own that is to die, and ways to overflow.
 //! Called by every test; decides nothing itself.
 
+#[path = "../shared/kernel.rs"]
+pub(crate) mod kernel;
+
 use std::hint::black_box;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};

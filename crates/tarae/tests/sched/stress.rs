@@ -197,7 +197,7 @@ fn ten_thousand_connections_leak_nothing() {
                     rounds += 1;
                 }
                 assert_eq!(settled(&before), Ok(()));
-                // Stacks are 320 KiB each: as few as 200 leaked ones would need a new chunk.
+                // Stacks are 576 KiB each: as few as 113 leaked ones would need a new chunk.
                 let grown = memory("VmSize:").saturating_sub(memory_before);
                 assert!(grown < 64 << 20, "{grown} bytes of address space more");
             });

@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use super::{Ready, Slab, Waiter, Wake, Woken, Worker};
+use super::{BATCH, Ready, Slab, Waiter, Wake, Woken, Worker};
 use crate::driver::Driver;
 use crate::sched::task::{Failure, Status, Task, TaskRef};
 
@@ -13,6 +13,21 @@ impl Worker {
     /// Cancels everything, schedules until all is gone or `deadline` has passed, closes the inbox.
     /// Gives the coroutines that would not end: their stacks are leaked.
     pub(in crate::sched) fn wind_down(&self, deadline: Instant) -> Vec<String> {
+        self.cancel_all();
+        loop {
+            self.round(BATCH, || false);
+            // After the round: what it has put aside is to be woken too.
+            self.cancel_waits();
+            if self.is_idle() || crate::sched::now() >= deadline {
+                break;
+            }
+            self.look_at_driver(Some(deadline));
+        }
+        self.leave()
+    }
+
+    /// Asks everything to end, now and from now on.
+    pub(super) fn cancel_all(&self) {
         self.stopping.set(true);
         let live: Vec<TaskRef> = self
             .live
@@ -21,16 +36,10 @@ impl Worker {
             .map(|(_, task)| task.clone())
             .collect();
         live.iter().for_each(|task| self.cancel(task));
-        drop(live);
-        loop {
-            self.round(|| false);
-            // After the round: what it has put aside is to be woken too.
-            self.cancel_waits();
-            if self.is_idle() || Instant::now() >= deadline {
-                break;
-            }
-            self.look_at_driver(Some(deadline));
-        }
+    }
+
+    /// Closes the inbox and gives the coroutines that would not end.
+    pub(super) fn leave(&self) -> Vec<String> {
         self.empty_queues();
         self.leak()
     }
@@ -39,6 +48,7 @@ impl Worker {
     pub(in crate::sched) fn is_idle(&self) -> bool {
         self.live.borrow().len() == 0
             && self.ready.borrow().is_empty()
+            && self.starved.borrow().is_empty()
             && self.woken.borrow().is_empty()
             && self.driver.borrow().waits().next().is_none()
     }
@@ -64,7 +74,7 @@ impl Worker {
     }
 
     /// Wakes what waits without a coroutine: idle connections, callbacks, wakers.
-    fn cancel_waits(&self) {
+    pub(super) fn cancel_waits(&self) {
         let mut driver = self.driver.borrow_mut();
         let keys: Vec<_> = driver
             .waits()
@@ -89,6 +99,7 @@ impl Worker {
         for message in self.shared.close() {
             self.receive(message);
         }
+        self.abandon_starved();
         loop {
             let offered = self.shared.steal().map(|task| Ready::Task(task.into_raw()));
             let task = match offered.or_else(|| self.ready.borrow_mut().pop_front()) {
@@ -109,7 +120,7 @@ impl Worker {
 }
 
 /// A coroutine as a person would want it named.
-fn describe(task: &Task) -> String {
+pub(super) fn describe(task: &Task) -> String {
     let name = task.info.name.as_deref().unwrap_or("unnamed");
     let (id, site, reason) = (task.info.id, task.info.spawned_at, task.reason.get());
     format!("coroutine {id} ({name}), spawned at {site}, waiting for {reason}")

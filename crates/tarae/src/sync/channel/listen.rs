@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::waiters::{Key, Waiters};
 use crate::driver::Wake;
 use crate::sched::select::{Alarm, Branch, Ticket, arm};
-use crate::sched::{self, Cancel, WaitReason};
+use crate::sched::{self, Cancel, WaitReason, context};
 
 /// Those who wait for the next event.
 pub(in crate::sync) type Line = Waiters<(), Alarm>;
@@ -48,6 +48,7 @@ pub(in crate::sync) fn listen<L: Listen>(listener: &L, deadline: Option<Instant>
     let mut wake = Wake::Ready;
     loop {
         if let Some(found) = listener.look() {
+            context::succeeded(deadline, wake);
             sched::spend_budget();
             return found;
         }

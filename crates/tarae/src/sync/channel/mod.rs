@@ -22,7 +22,7 @@ use self::waiters::{Claim, Key, Woken};
 use crate::driver::Wake;
 use crate::sched::select::Alarm;
 use crate::sched::spin::Spin;
-use crate::sched::{self, Cancel, WaitReason};
+use crate::sched::{self, Cancel, WaitReason, context};
 
 impl Claim for Alarm {
     fn claim(&self) -> bool {
@@ -114,7 +114,10 @@ impl<T> Channel<T> {
             let wake = sched::park(WaitReason::Channel, deadline, Cancel::Yes);
             let give_up = wake != Wake::Ready;
             match self.core.with(|core| core.sent(key, give_up)) {
-                Ok(Sent::Done) => return Ok(()),
+                Ok(Sent::Done) => {
+                    context::succeeded(deadline, wake);
+                    return Ok(());
+                }
                 Ok(Sent::Disconnected(item)) => return Err(SendError(item, Wake::Ready)),
                 Ok(Sent::Waiting) => {}
                 Err(item) => return Err(SendError(item, wake)),
@@ -149,6 +152,7 @@ impl<T> Channel<T> {
             })?;
             match found {
                 Ok(item) => {
+                    context::succeeded(deadline, wake);
                     sched::spend_budget();
                     return Ok(item);
                 }
@@ -176,7 +180,10 @@ impl<T> Channel<T> {
                 .core
                 .with(|core| core.received(key, ended != Wake::Ready))
             {
-                Received::Item(item) => return Ok(item),
+                Received::Item(item) => {
+                    context::succeeded(deadline, ended);
+                    return Ok(item);
+                }
                 Received::Promised | Received::Waiting => {}
                 Received::Again => return Err(ended),
             }

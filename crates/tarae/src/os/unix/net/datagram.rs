@@ -15,6 +15,7 @@ use crate::driver::operation::Send;
 use crate::driver::{Direction, Operation, Source};
 use crate::net::socket::{Kind, Socket, conversions, data_socket_methods, handle_methods};
 use crate::net::{AsSocket, BorrowedSocket};
+use crate::sched;
 use crate::sched::io::{Patience, perform};
 use crate::sys::{self, Address, RawAddress};
 
@@ -124,6 +125,7 @@ impl UnixDatagram {
     ///
     /// See [`bind`](UnixDatagram::bind).
     pub fn unbound() -> io::Result<UnixDatagram> {
+        sched::refuse_simulated("a Unix socket")?;
         sys::socket(libc::AF_UNIX, libc::SOCK_DGRAM).map(UnixDatagram::of)
     }
 
@@ -137,6 +139,7 @@ impl UnixDatagram {
     ///
     /// See [`UnixDatagram`].
     pub fn pair() -> io::Result<(UnixDatagram, UnixDatagram)> {
+        sched::refuse_simulated("a Unix socket")?;
         let (one, other) = sys::socket_pair(libc::SOCK_DGRAM)?;
         Ok((UnixDatagram::of(one), UnixDatagram::of(other)))
     }
@@ -302,9 +305,9 @@ impl UnixDatagram {
                 return Err(io::ErrorKind::WouldBlock.into());
             };
             let deadline = *deadline.get_or_insert_with(|| {
-                timeout.and_then(|timeout| Instant::now().checked_add(timeout))
+                timeout.and_then(|timeout| sched::now().checked_add(timeout))
             });
-            let left = deadline.map(|end| end.saturating_duration_since(Instant::now()));
+            let left = deadline.map(|end: Instant| end.saturating_duration_since(sched::now()));
             self.wait_for_room(to, left)?;
         }
     }

@@ -9,10 +9,11 @@ use std::path::Path;
 
 use super::{SocketAddr, UnixStream, path_address};
 use crate::driver::operation::Accept;
-use crate::net::listener::BACKLOG;
+use crate::net::listener::{BACKLOG, unless_ended};
 use crate::net::socket::{Kind, Socket, conversions, handle_methods};
 use crate::net::{AsSocket, BorrowedSocket};
-use crate::sched::io::{Cancelled, Patience, perform};
+use crate::sched;
+use crate::sched::io::{Patience, perform};
 use crate::sched::worker::Worker;
 use crate::select::Accepts;
 use crate::sys::{self, Address, RawAddress};
@@ -101,6 +102,7 @@ impl UnixListener {
     }
 
     fn bind_raw(address: &RawAddress) -> io::Result<UnixListener> {
+        sched::refuse_simulated("a Unix socket")?;
         let fd = sys::socket(libc::AF_UNIX, libc::SOCK_STREAM)?;
         sys::bind(fd.as_raw_fd(), address)?;
         sys::listen(fd.as_raw_fd(), BACKLOG)?;
@@ -117,7 +119,7 @@ impl UnixListener {
     ///
     /// Those of `accept(2)`: when the process is out of descriptors (`EMFILE`) the connection stays
     /// in the queue and a later call gets it. `WouldBlock` in non-blocking mode; an error that
-    /// [`Cancelled::is`] recognises when cancelled.
+    /// [`Cancelled::is`](crate::Cancelled::is) recognises when cancelled.
     ///
     /// # Examples
     ///
@@ -153,7 +155,10 @@ impl UnixListener {
     ///
     /// See [`UnixListener`].
     pub fn incoming(&self) -> Incoming<'_> {
-        Incoming { listener: self }
+        Incoming {
+            listener: self,
+            ended: false,
+        }
     }
 
     /// The address it listens on.
@@ -174,7 +179,7 @@ impl UnixListener {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        sys::local_addr(self.socket.raw())
+        self.socket.local_addr()
     }
 }
 
@@ -215,18 +220,19 @@ impl<'a> IntoIterator for &'a UnixListener {
 #[must_use = "an iterator does nothing until it is asked"]
 pub struct Incoming<'a> {
     listener: &'a UnixListener,
+    ended: bool,
 }
 
 impl Iterator for Incoming<'_> {
     type Item = io::Result<UnixStream>;
 
     fn next(&mut self) -> Option<io::Result<UnixStream>> {
-        match self.listener.accept() {
-            Err(error) if Cancelled::is(&error) => None,
-            result => Some(result.map(|(stream, _)| stream)),
+        if self.ended {
+            return None;
         }
+        let accepted = self.listener.accept().map(|(stream, _)| stream);
+        unless_ended(accepted, &mut self.ended)
     }
 }
 
-// A cancelled coroutine stays cancelled.
 impl FusedIterator for Incoming<'_> {}

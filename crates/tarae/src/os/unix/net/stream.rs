@@ -5,7 +5,7 @@ use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{SocketAddr, check_count, path_address};
 use crate::Wake;
@@ -16,8 +16,8 @@ use crate::net::socket::{
     Kind, Socket, conversions, data_socket_methods, handle_methods, read_and_write,
 };
 use crate::net::{AsSocket, BorrowedSocket};
+use crate::sched;
 use crate::sched::io::Cancelled;
-use crate::sched::sleep_until;
 use crate::sys::{self, Address, RawAddress};
 
 /// A stream between two processes of this machine: [`std::os::unix::net::UnixStream`], whose every
@@ -106,6 +106,7 @@ impl UnixStream {
     }
 
     fn connect_raw(address: &RawAddress) -> io::Result<UnixStream> {
+        sched::refuse_simulated("a Unix socket")?;
         let fd = sys::socket(libc::AF_UNIX, libc::SOCK_STREAM)?;
         let mut pause_ms = PAUSE_MS.0;
         loop {
@@ -117,8 +118,10 @@ impl UnixStream {
                 Err(error) => return Err(error),
             }
             let pause = Duration::from_millis(pause_ms);
-            if sleep_until(Instant::now() + pause) == Wake::Cancelled {
-                return Err(io::Error::other(Cancelled));
+            match sched::sleep_until(sched::now() + pause) {
+                Wake::Ready => {}
+                Wake::TimedOut => return Err(io::ErrorKind::TimedOut.into()),
+                Wake::Cancelled => return Err(io::Error::other(Cancelled)),
             }
             pause_ms = (2 * pause_ms).min(PAUSE_MS.1);
         }
@@ -134,6 +137,7 @@ impl UnixStream {
     ///
     /// See [`UnixStream`].
     pub fn pair() -> io::Result<(UnixStream, UnixStream)> {
+        sched::refuse_simulated("a Unix socket")?;
         let (one, other) = sys::socket_pair(libc::SOCK_STREAM)?;
         Ok((UnixStream::of(one), UnixStream::of(other)))
     }

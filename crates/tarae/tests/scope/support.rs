@@ -1,0 +1,75 @@
+//! What the tests share: a watchdog, a runtime, conditions to yield for. Decides nothing itself.
+
+#[path = "../shared/alone.rs"]
+mod process;
+
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
+
+pub(crate) use process::alone;
+
+/// How long a test may take before it counts as stuck.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A deadline that never passes in a test.
+pub(crate) const FAR: Duration = Duration::from_secs(3600);
+/// One that passes soon.
+pub(crate) const SOON: Duration = Duration::from_millis(5);
+
+/// Runs a test; if it is stuck, names it and ends the process.
+pub(crate) fn guarded<T>(name: &'static str, test: impl FnOnce() -> T) -> T {
+    let (ended, end) = mpsc::channel::<()>();
+    std::thread::spawn(move || {
+        if end.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            eprintln!("`{name}` is stuck");
+            std::process::abort();
+        }
+    });
+    let result = test();
+    drop(ended);
+    result
+}
+
+/// Runs on so many workers; every coroutine is expected to end.
+pub(crate) fn run_on<T>(workers: usize, main: impl FnOnce() -> T) -> T {
+    tarae::Builder::new().workers(workers).run(main).unwrap()
+}
+
+/// Yields until `condition` holds; the watchdog bounds it.
+pub(crate) fn until(condition: impl Fn() -> bool) {
+    while !condition() {
+        tarae::yield_now();
+        std::thread::yield_now();
+    }
+}
+
+/// Waits until cancelled: by `sleep`, whose early return is the report.
+pub(crate) fn until_cancelled() {
+    while !tarae::thread::is_cancelled() {
+        tarae::thread::sleep(FAR);
+    }
+}
+
+/// Set when dropped.
+pub(crate) struct SetOnDrop<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
+}
+
+/// A panic without a report on the standard error.
+pub(crate) fn panic_quietly(text: &'static str) -> ! {
+    std::panic::resume_unwind(Box::new(text))
+}
+
+/// The text that a closure panicked with.
+pub(crate) fn panic_of<T>(f: impl FnOnce() -> T) -> String {
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f));
+    let payload = caught.err().expect("it panics");
+    let text = payload.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| payload.downcast_ref::<String>().cloned())
+        .expect("a text")
+}

@@ -1,0 +1,35 @@
+//! Kernels that refuse: filters of system calls for the calling thread, and those it starts from
+//! then on. There is no way back, so each test that uses one has a process of its own. Decides
+//! nothing itself.
+
+use std::collections::BTreeMap;
+
+use seccompiler::SeccompCmpArgLen::{Dword, Qword};
+use seccompiler::SeccompCmpOp::{Eq, Ge};
+use seccompiler::{BpfProgram, SeccompAction, SeccompCondition, SeccompFilter, SeccompRule};
+
+/// Has a system call fail with `errno` if all conditions hold.
+fn refuse(call: libc::c_long, conditions: Vec<SeccompCondition>, errno: i32) {
+    let rule = SeccompRule::new(conditions).unwrap();
+    let filter = SeccompFilter::new(
+        BTreeMap::from([(call, vec![rule])]),
+        SeccompAction::Allow,
+        SeccompAction::Errno(errno as u32),
+        std::env::consts::ARCH.try_into().unwrap(),
+    );
+    let program: BpfProgram = filter.unwrap().try_into().unwrap();
+    seccompiler::apply_filter(&program).unwrap();
+}
+
+/// As before Linux 6.13, which knows no `MADV_GUARD_INSTALL`.
+pub(crate) fn without_guard_advice() {
+    let advice = SeccompCondition::new(2, Dword, Eq, 102).unwrap();
+    refuse(libc::SYS_madvise, vec![advice], libc::EINVAL);
+}
+
+/// As under strict overcommit with no memory left: large mappings are refused.
+#[allow(dead_code, reason = "not every test program needs each of these")]
+pub(crate) fn without_memory() {
+    let large = SeccompCondition::new(1, Qword, Ge, 512 * 1024).unwrap();
+    refuse(libc::SYS_mmap, vec![large], libc::ENOMEM);
+}
