@@ -178,6 +178,14 @@ impl Unparker {
         }
     }
 
+    /// As `unpark`; this one is not needed any more.
+    pub(crate) fn unpark_last(self) {
+        match self {
+            Unparker::Coroutine(task) => worker::unpark_last(task),
+            Unparker::Thread(thread) => thread.unpark(),
+        }
+    }
+
     /// Whether the coroutine has been cancelled; a plain thread never is.
     pub(crate) fn is_cancelled(&self) -> bool {
         match self {

@@ -121,7 +121,7 @@ impl Alarm {
     /// Wakes the one that was claimed.
     pub(crate) fn wake(self) {
         match self {
-            Alarm::One(unparker) => unparker.unpark(),
+            Alarm::One(unparker) => unparker.unpark_last(),
             Alarm::Branch(ticket) => {
                 ticket.selecting.unparker.unpark();
                 if let Some(eventfd) = &ticket.selecting.eventfd {

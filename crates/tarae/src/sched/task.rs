@@ -5,7 +5,7 @@
 //! ```text
 //!   Task (header, no type parameters)                     TaskOf<F, T>
 //!   ┌───────────────────────────────────────────────────┬──────────────────────┐
-//!   │ any thread: node, refs, park, join, owner,         │ stage: F → running   │
+//!   │ any thread: node, refs, notice, join, owner         │ stage: F → running   │
 //!   │ owner's thread only: status, wake, wait, coroutine │        → Result<T>   │
 //!   └───────────────────────────────────────────────────┴──────────────────────┘
 //! ```
@@ -33,7 +33,7 @@ use super::inbox::Linked;
 use super::join::{JoinState, Joiner};
 use super::locals::Locals;
 use super::memory;
-use super::park::ParkState;
+use super::park::{Notice, Token};
 use super::select::Alarm;
 use super::shared::Shared;
 use crate::driver::slab::NONE;
@@ -108,7 +108,7 @@ pub(crate) struct Task {
     node: Node,
     vtable: &'static VTable,
     refs: AtomicUsize,
-    pub(super) park: ParkState,
+    pub(super) notice: Notice,
     pub(super) join: JoinState<Alarm>,
     /// The worker it was started on; null before that.
     pub(super) owner: AtomicPtr<Shared>,
@@ -122,6 +122,10 @@ pub(crate) struct Task {
     pub(super) class: &'static Class,
 
     // From here on: the owner's thread only.
+    pub(super) park: Token,
+    /// A reference to itself for its next wait, while it runs or is parked otherwise: so that
+    /// waits which end on its own worker count nothing. Gone when it has ended.
+    pub(super) spare: Cell<Option<TaskRef>>,
     pub(super) status: Cell<Status>,
     pub(super) wake: Cell<Wake>,
     pub(super) reason: Cell<WaitReason>,
@@ -239,7 +243,7 @@ impl TaskRef {
                         deallocate: deallocate::<F, T>,
                     },
                     refs: AtomicUsize::new(1),
-                    park: ParkState::new(),
+                    notice: Notice::new(),
                     join,
                     owner: AtomicPtr::new(std::ptr::null_mut()),
                     unparked: AtomicBool::new(false),
@@ -251,6 +255,8 @@ impl TaskRef {
                     },
                     affinity: blueprint.affinity,
                     class: blueprint.class,
+                    park: Token::new(),
+                    spare: Cell::new(None),
                     status: Cell::new(Status::Unstarted),
                     wake: Cell::new(Wake::Ready),
                     reason: Cell::new(WaitReason::None),
@@ -294,6 +300,16 @@ impl TaskRef {
     /// `pointer` came from `into_raw` and is turned back once.
     pub(super) unsafe fn from_raw(pointer: NonNull<Task>) -> TaskRef {
         TaskRef(pointer)
+    }
+
+    /// Keeps the reference with the coroutine itself, for its next wait.
+    ///
+    /// On the owner's thread; the coroutine has not ended.
+    pub(super) fn keep_spare(self) {
+        let spare = self.spare.take();
+        // SAFETY: `live` has a reference to a coroutine that has not ended.
+        let task = unsafe { self.0.as_ref() };
+        task.spare.set(Some(spare.unwrap_or(self)));
     }
 
     /// Whether nobody else has a reference, so that nobody can come by one either.

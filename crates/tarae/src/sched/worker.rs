@@ -88,17 +88,35 @@ pub(crate) struct Worker {
 
 /// Wakes a parked coroutine from wherever this is called.
 pub(super) fn unpark(task: &TaskRef) {
-    let owner = task.owner.load(Ordering::Acquire);
-    match Worker::current() {
-        Some(worker) if std::ptr::eq(owner, worker.shared) => worker.unpark(task),
-        _ => {
-            if task.park.unpark_remote() {
-                // SAFETY: PARKED implies started, so the owner is set; a `Shared` is never freed.
-                let owner = unsafe { &*owner };
-                // A closed inbox: the coroutine was leaked at shutdown and never runs again.
-                drop(owner.send(task.clone()));
+    if let Some(worker) = Worker::of(task) {
+        return worker.unpark(task);
+    }
+    let mut owner = task.owner.load(Ordering::Acquire);
+    if owner.is_null() {
+        // Pairs with the fence in `start`: either this sees the owner, or what the caller wrote
+        // before is seen by the coroutine, which cannot have parked yet.
+        fence(Ordering::SeqCst);
+        owner = task.owner.load(Ordering::Acquire);
+    }
+    // SAFETY: null or a `Shared`, which is never freed.
+    if let Some(owner) = unsafe { owner.as_ref() }
+        && task.notice.leave()
+    {
+        // A closed inbox: the coroutine was leaked at shutdown and never runs again.
+        drop(owner.send(task.clone()));
+    }
+}
+
+/// As `unpark`, by the one who has the reference that the coroutine left for its wait.
+pub(super) fn unpark_last(task: TaskRef) {
+    match Worker::of(&task) {
+        Some(worker) => {
+            worker.unpark(&task);
+            if task.status.get() != Status::Finished {
+                task.keep_spare();
             }
         }
+        None => unpark(&task),
     }
 }
 
@@ -147,6 +165,13 @@ impl Worker {
         let worker = CURRENT.get();
         // SAFETY: `enter` sets the pointer for the worker's lifetime on its own thread.
         unsafe { worker.as_ref() }
+    }
+
+    /// This thread's worker, if it is the one that started the coroutine.
+    #[inline]
+    fn of(task: &TaskRef) -> Option<&'static Worker> {
+        let owner = task.owner.load(Ordering::Acquire);
+        Worker::current().filter(|worker| std::ptr::eq(owner, worker.shared))
     }
 
     /// Makes this the thread's worker while `f` runs. A panic of the loop itself (not of a
@@ -208,7 +233,8 @@ impl Worker {
         self.current.get().map(|task| {
             // SAFETY: the reference that `live` owns is borrowed for the clone only.
             let borrowed = std::mem::ManuallyDrop::new(unsafe { TaskRef::from_raw(task) });
-            TaskRef::clone(&borrowed)
+            let spare = borrowed.spare.take();
+            spare.unwrap_or_else(|| TaskRef::clone(&borrowed))
         })
     }
 
@@ -391,7 +417,7 @@ impl Worker {
     }
 
     fn unpark(&self, task: &Task) {
-        if task.park.unpark_local() {
+        if task.park.unpark() {
             self.forget_wait(task);
             self.make_ready(task, Wake::Ready);
         }
@@ -476,9 +502,9 @@ impl Worker {
             }
             Message::Task(task) => {
                 let ours = std::ptr::eq(task.owner.load(Ordering::Relaxed), self.shared);
-                if ours && task.park.dequeued() {
-                    self.forget_wait(&task);
-                    self.make_ready(&task, Wake::Ready);
+                if ours {
+                    task.notice.taken();
+                    self.unpark(&task);
                 }
             }
         }
@@ -620,6 +646,7 @@ impl Worker {
         if !self.starved.borrow().is_empty() {
             self.feed_one(task.class);
         }
+        drop(task.spare.take());
         // SAFETY: once, on the owner's thread, after the coroutine has left its result.
         unsafe { task.complete() };
     }

@@ -159,5 +159,5 @@ pub(super) fn give(permits: &Permits<Unparker>, count: u64) {
 
 /// Wakes those who have been granted what they wait for.
 pub(super) fn wake(wakes: Wakes<Unparker>) {
-    wakes.into_iter().for_each(|waiter| waiter.unpark());
+    wakes.into_iter().for_each(Unparker::unpark_last);
 }
