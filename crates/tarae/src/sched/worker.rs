@@ -45,6 +45,7 @@ mod deadlock;
 mod ending;
 mod listing;
 mod simulated;
+mod spinning;
 mod starved;
 mod unwinding;
 
@@ -80,6 +81,8 @@ pub(crate) struct Worker {
     budget: Cell<u32>,
     stopping: Cell<bool>,
     turns: Cell<u32>,
+    /// Whether mail may come within a moment (see `spinning`).
+    mail_is_near: Cell<bool>,
     /// Coroutines that were suspended while this thread was panicking (see `unwinding`).
     panicking: Cell<u32>,
     /// The state of its random numbers: the same in each run.
@@ -152,6 +155,7 @@ impl Worker {
             budget: Cell::new(BUDGET),
             stopping: Cell::new(false),
             turns: Cell::new(0),
+            mail_is_near: Cell::new(false),
             panicking: Cell::new(0),
             random: Cell::new(super::select::SEED),
             runtime,
@@ -669,7 +673,7 @@ impl Worker {
         let busy = !self.ready.borrow().is_empty()
             || self.shared.offered.len() > 0
             || !self.woken.borrow().is_empty();
-        if busy || self.stacks.borrow_mut().trim_some() {
+        if busy || self.stacks.borrow_mut().trim_some() || self.await_mail() {
             self.poll(Some(self.coarse_now()));
         } else {
             self.sleep(self.starved.borrow().bound(bound));
@@ -704,7 +708,7 @@ impl Worker {
         if quiet && self.runtime.standstill.enter(&self.runtime.workers) {
             super::standstill::report(&self.runtime.workers);
         }
-        self.poll(bound);
+        self.learn_from(|| self.poll(bound));
         if quiet {
             self.runtime.standstill.leave();
         }
