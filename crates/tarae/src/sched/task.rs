@@ -523,3 +523,32 @@ pub(super) fn contain(f: impl FnOnce()) {
         mem::forget(payload);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::sched::Unparker;
+
+    #[test]
+    fn an_ended_coroutine_keeps_no_reference_to_itself() {
+        let runtime = crate::Builder::new().workers(1);
+        let ended = runtime.run(|| {
+            let (sender, receiver) = crate::sync::mpsc::channel::<()>();
+            let waiter = crate::spawn(move || {
+                let Unparker::Coroutine(task) = Unparker::current() else {
+                    unreachable!("in a coroutine")
+                };
+                receiver.recv().unwrap();
+                let kept = task.spare.take();
+                let has_kept = kept.is_some();
+                task.spare.set(kept);
+                (task, has_kept)
+            });
+            crate::yield_now();
+            sender.send(()).unwrap();
+            waiter.join().unwrap()
+        });
+        let (task, has_kept) = ended.unwrap();
+        assert!(has_kept, "its wait ended on its own worker");
+        assert!(task.is_only());
+    }
+}
