@@ -4,6 +4,7 @@
 //! the machine hits all alike; what carries to another machine is the ratio. It must never share a
 //! process between two figures of memory: each parks its tasks in a process of its own.
 
+mod channels;
 mod locks;
 mod peers;
 
@@ -110,7 +111,9 @@ fn main() {
         [] => {
             MEASURES.iter().for_each(measure);
             parked();
+            channels();
         }
+        ["channels"] => channels(),
         ["parked"] => parked(),
         ["--parked", name] => park(name),
         [name] if MEASURES.iter().any(|one| one.name == *name) => {
@@ -121,7 +124,7 @@ fn main() {
         }
         _ => {
             let names: Vec<&str> = MEASURES.iter().map(|one| one.name).collect();
-            eprintln!("usage: micro [{} | parked]", names.join(" | "));
+            eprintln!("usage: micro [{} | parked | channels]", names.join(" | "));
             std::process::exit(2);
         }
     }
@@ -164,6 +167,12 @@ fn measure(measure: &Measure) {
 fn judge(figure: f64, bound: f64, text: &str) {
     let verdict = if figure <= bound { "met" } else { "MISSED" };
     println!("  goal for ours <= {text}: {verdict}");
+}
+
+fn channels() {
+    channels::run(ROUNDS, |names, figures| {
+        print(names, figures);
+    });
 }
 
 /// Memory for each of many parked tasks, and the page tables that map it.
@@ -220,7 +229,7 @@ fn print(names: &[&str], figures: &[Vec<f64>]) -> Option<f64> {
     let medians: Vec<f64> = figures.iter().map(|figures| median(figures)).collect();
     let ours = names
         .iter()
-        .position(|name| *name == peers::OURS)
+        .position(|name| name.starts_with(peers::OURS))
         .map(|at| medians[at]);
     for (name, figure) in names.iter().zip(&medians) {
         let ratio = ours.map(|ours| format!("{:>8.2} x ours", figure / ours));

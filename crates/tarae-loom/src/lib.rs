@@ -18,6 +18,11 @@ mod atomics {
     }
     pub(crate) use const_fn;
 
+    /// Whoever holds the lock goes on.
+    pub(crate) fn pause(_tries: u32) {
+        loom::thread::yield_now();
+    }
+
     /// `loom`'s cell, with the one access function that the protocols use.
     #[derive(Debug)]
     pub(crate) struct UnsafeCell<T>(loom::cell::UnsafeCell<T>);
@@ -33,6 +38,8 @@ mod atomics {
     }
 }
 
+#[path = "../../tarae/src/sched/choice.rs"]
+mod choice;
 mod driver {
     //! Where `queue` finds its vector with holes.
     pub(crate) use crate::slab;
@@ -66,6 +73,9 @@ mod round;
 mod signal;
 #[path = "../../tarae/src/driver/slab.rs"]
 mod slab;
+#[allow(unsafe_code)]
+#[path = "../../tarae/src/sched/spin.rs"]
+mod spin;
 
 #[cfg(test)]
 #[allow(unsafe_code)]

@@ -4,6 +4,7 @@
 mod offload;
 mod parker;
 mod scope;
+mod select;
 mod sync;
 
 use std::ptr::NonNull;
@@ -14,7 +15,7 @@ use loom::thread;
 
 use crate::inbox::{Inbox, Linked};
 use crate::join::{JoinState, Joiner};
-use crate::park::ParkState;
+use crate::park::{Notice, Token};
 use crate::ring::Ring;
 
 struct Node {
@@ -120,17 +121,17 @@ fn park_model(unparkers: usize) {
     // every known bug needs at most three forced switches.
     model.preemption_bound = (unparkers > 1).then_some(3);
     model.check(move || {
-        let state = Arc::new(ParkState::new());
+        let (token, notice) = (Token::new(), Arc::new(Notice::new()));
         let data = Arc::new(AtomicUsize::new(0));
         // How often the coroutine's node stands in the inbox.
         let queued = Arc::new(AtomicU32::new(0));
         let threads: Vec<_> = (0..unparkers)
             .map(|_| {
-                let (state, data, queued) =
-                    (Arc::clone(&state), Arc::clone(&data), Arc::clone(&queued));
+                let (notice, data, queued) =
+                    (Arc::clone(&notice), Arc::clone(&data), Arc::clone(&queued));
                 thread::spawn(move || {
                     data.fetch_add(1, Ordering::Relaxed);
-                    if state.unpark_remote() {
+                    if notice.leave() {
                         let before = queued.fetch_add(1, Ordering::Release);
                         assert_eq!(before, 0, "twice in the inbox");
                     }
@@ -138,14 +139,15 @@ fn park_model(unparkers: usize) {
             })
             .collect();
         while data.load(Ordering::Relaxed) < unparkers {
-            if !state.begin() {
+            if !token.begin() {
                 continue;
             }
             // Parked: the worker's loop takes the mail until this coroutine is ready.
             loop {
                 if queued.load(Ordering::Acquire) == 1 {
                     queued.store(0, Ordering::Relaxed);
-                    if state.dequeued() {
+                    notice.taken();
+                    if token.unpark() {
                         break;
                     }
                 }
@@ -168,40 +170,46 @@ fn park_is_never_left_by_two_unparks() {
     park_model(2);
 }
 
-/// A time-out ends the wait while an unpark comes: the token is not lost, and a late message in the
-/// inbox does not wake the next wait wrongly.
+/// A time-out ends the wait while an unpark comes: the token is not lost, and counts once.
 #[test]
 fn park_keeps_the_token_over_a_timeout() {
     loom::model(|| {
-        let state = Arc::new(ParkState::new());
-        let theirs = Arc::clone(&state);
-        let unparker = thread::spawn(move || theirs.unpark_remote());
-        let parked = state.begin();
-        if parked {
-            state.end();
-        }
-        let pushed = unparker.join().unwrap();
-        // The token was used up by `begin`, or is there for the next park.
-        assert!(!parked || !state.begin(), "the unpark was lost");
-        if pushed {
-            assert!(!state.dequeued(), "nobody is parked");
-        }
-        assert!(state.begin(), "one unpark ends one park");
+        let (token, notice) = (Token::new(), Arc::new(Notice::new()));
+        let theirs = Arc::clone(&notice);
+        let unparker = thread::spawn(move || theirs.leave());
+        assert!(token.begin());
+        token.end();
+        assert!(unparker.join().unwrap(), "it is the first");
+        notice.taken();
+        assert!(!token.unpark(), "nobody is parked");
+        assert!(!token.begin(), "the unpark was lost");
+        assert!(token.begin(), "one unpark ends one park");
     });
 }
 
-/// An unpark on the owner's own thread against one from elsewhere: exactly one makes it ready.
+/// An unpark on the owner's own thread against one from elsewhere: exactly one makes it ready, and
+/// the other is kept for the next park.
 #[test]
 fn park_is_ended_once_by_local_and_remote() {
     loom::model(|| {
-        let state = Arc::new(ParkState::new());
-        assert!(state.begin());
-        let theirs = Arc::clone(&state);
-        let remote = thread::spawn(move || theirs.unpark_remote());
-        let local = state.unpark_local();
-        let pushed = remote.join().unwrap();
-        let dequeued = pushed && state.dequeued();
-        assert!(local != dequeued, "local {local}, by the inbox {dequeued}");
+        let (token, notice) = (Token::new(), Arc::new(Notice::new()));
+        let inbox = Arc::new(AtomicBool::new(false));
+        assert!(token.begin());
+        let (theirs, pushed) = (Arc::clone(&notice), Arc::clone(&inbox));
+        let remote = thread::spawn(move || pushed.fetch_or(theirs.leave(), Ordering::Release));
+        let take = || {
+            let here = inbox.swap(false, Ordering::Acquire);
+            if here {
+                notice.taken();
+            }
+            here && token.unpark()
+        };
+        let early = take();
+        let local = token.unpark();
+        remote.join().unwrap();
+        let late = take();
+        assert_eq!([early, local, late].map(u8::from).iter().sum::<u8>(), 1);
+        assert!(!token.begin(), "the second was lost");
     });
 }
 

@@ -30,3 +30,12 @@ impl<T> UnsafeCell<T> {
         f(self.0.get())
     }
 }
+
+/// Lets some time pass for whoever holds a lock: spins first, then gives the processor away.
+pub(crate) fn pause(tries: u32) {
+    if tries < 64 {
+        core::hint::spin_loop();
+    } else {
+        std::thread::yield_now();
+    }
+}

@@ -54,6 +54,7 @@ pub mod os;
 mod sched;
 #[allow(unsafe_code)]
 pub mod scope;
+pub mod select;
 pub mod signal;
 pub mod sim;
 #[allow(unsafe_code)]

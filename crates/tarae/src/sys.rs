@@ -151,16 +151,34 @@ pub(crate) fn poll_either_wait(
         revents: 0,
     };
     let mut entries = [entry(fd, events), entry(other.unwrap_or(-1), libc::POLLIN)];
-    let timespec = timeout.map(|timeout| libc::timespec {
-        tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
-        tv_nsec: timeout.subsec_nanos().into(),
-    });
+    let timespec = timeout.map(timespec);
     let timespec_ptr = timespec.as_ref().map_or(ptr::null(), ptr::from_ref);
     // SAFETY: two entries, a null or valid time, no signal mask.
     match check(unsafe { libc::ppoll(entries.as_mut_ptr(), 2, timespec_ptr, ptr::null()) }) {
         Ok(_) => Ok((entries[0].revents, entries[1].revents != 0)),
         Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok((0, false)),
         Err(error) => Err(error),
+    }
+}
+
+/// Waits until one of `entries` is ready, for at most `timeout`; their `revents` tell. A signal
+/// ends the wait.
+pub(crate) fn poll_many(entries: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<()> {
+    let timespec = timeout.map(timespec);
+    let timespec_ptr = timespec.as_ref().map_or(ptr::null(), ptr::from_ref);
+    let count = entries.len() as libc::nfds_t;
+    // SAFETY: so many entries, a null or valid time, no signal mask.
+    let result = unsafe { libc::ppoll(entries.as_mut_ptr(), count, timespec_ptr, ptr::null()) };
+    match check(result) {
+        Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn timespec(duration: Duration) -> libc::timespec {
+    libc::timespec {
+        tv_sec: libc::time_t::try_from(duration.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_nsec: duration.subsec_nanos().into(),
     }
 }
 

@@ -70,6 +70,16 @@ pub(crate) enum Direction {
     Write = 1,
 }
 
+impl Direction {
+    /// What `ppoll` is to look for: ordinary data or its end, or room.
+    pub(crate) fn poll_events(self) -> i16 {
+        match self {
+            Direction::Read => libc::POLLIN | libc::POLLRDHUP,
+            Direction::Write => libc::POLLOUT,
+        }
+    }
+}
+
 /// Names a wait until its waiter is handed out or taken back.
 pub(crate) type WaitKey = u32;
 

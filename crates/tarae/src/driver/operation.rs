@@ -8,6 +8,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use super::{Direction, Operation, Source, sim};
 use crate::sys;
@@ -28,6 +29,48 @@ impl Operation for Recv<'_> {
 
     fn is_short(&self, &count: &usize) -> bool {
         count > 0 && count < self.0.len()
+    }
+}
+
+/// Whether there is something to be read, or an end or error to be told of.
+pub(crate) struct PollRead;
+
+/// Whether there is room to write, or an error to be told of.
+pub(crate) struct PollWrite;
+
+fn poll_now(source: &Source, direction: Direction) -> io::Result<()> {
+    if source.simulated().is_some() {
+        return Err(sim::stranded());
+    }
+    match sys::poll_wait(source.raw(), direction.poll_events(), Some(Duration::ZERO))? {
+        0 => Err(io::ErrorKind::WouldBlock.into()),
+        _ => Ok(()),
+    }
+}
+
+impl Operation for PollRead {
+    type Output = ();
+    const DIRECTION: Direction = Direction::Read;
+
+    fn attempt(&mut self, source: &Source) -> io::Result<()> {
+        poll_now(source, Self::DIRECTION)
+    }
+
+    fn simulate(&mut self, socket: &sim::Socket) -> io::Result<()> {
+        socket.poll(Self::DIRECTION)
+    }
+}
+
+impl Operation for PollWrite {
+    type Output = ();
+    const DIRECTION: Direction = Direction::Write;
+
+    fn attempt(&mut self, source: &Source) -> io::Result<()> {
+        poll_now(source, Self::DIRECTION)
+    }
+
+    fn simulate(&mut self, socket: &sim::Socket) -> io::Result<()> {
+        socket.poll(Self::DIRECTION)
     }
 }
 

@@ -149,6 +149,14 @@ impl Socket {
         Ok((Socket::new(&self.world, id), peer))
     }
 
+    /// `WouldBlock` while an attempt would.
+    pub(crate) fn poll(&self, direction: Direction) -> io::Result<()> {
+        match self.world.arrived().is_ready(self.id, direction) {
+            true => Ok(()),
+            false => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
     pub(crate) fn recv(&self, buffers: &mut [&mut [u8]], keep: bool) -> io::Result<usize> {
         self.world.arrived().recv(self.id, buffers, keep)
     }

@@ -9,10 +9,12 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 
 use super::socket::{Kind, Socket, conversions, handle_methods, try_each};
 use super::{AsSocket, BorrowedSocket, TcpStream, ToSocketAddrs};
+use crate::driver::Direction;
 use crate::driver::operation::{Accept, AcceptSimulated};
 use crate::sched;
-use crate::sched::io::Cancelled;
+use crate::sched::io::{Cancelled, Patience, perform};
 use crate::sched::worker::Worker;
+use crate::select::Accepts;
 use crate::sys::{self, Address};
 
 /// Connections waiting to be accepted; the kernel caps it at `net.core.somaxconn`.
@@ -84,11 +86,16 @@ impl TcpListener {
     /// in the queue and a later call gets it. `WouldBlock` in non-blocking mode; an error that
     /// [`Cancelled::is`] recognises when cancelled.
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let (socket, address) = if self.socket.simulated().is_some() {
-            let (socket, address) = self.socket.perform(AcceptSimulated)?;
+        self.accept_within(self.socket.patience(Direction::Read))
+    }
+
+    fn accept_within(&self, patience: Patience) -> io::Result<(TcpStream, SocketAddr)> {
+        let source = self.socket.source();
+        let (socket, address) = if source.simulated().is_some() {
+            let (socket, address) = perform(source, patience, AcceptSimulated)?;
             (Socket::of_simulated(socket), address)
         } else {
-            let (fd, address) = self.socket.perform(Accept(PhantomData))?;
+            let (fd, address) = perform(source, patience, Accept(PhantomData))?;
             (Socket::new(fd, Kind::TcpStream), address)
         };
         if let Some(worker) = Worker::current() {
@@ -139,6 +146,18 @@ impl TcpListener {
     /// Those of `getsockopt(2)`.
     pub fn ttl(&self) -> io::Result<u32> {
         self.socket.ttl()
+    }
+}
+
+impl Accepts for TcpListener {
+    type Connection = (TcpStream, SocketAddr);
+
+    fn listening(&self) -> BorrowedSocket<'_> {
+        self.as_socket()
+    }
+
+    fn try_accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        self.accept_within(Patience::None)
     }
 }
 

@@ -56,6 +56,12 @@ pub trait AsSocket {
 #[derive(Debug, Clone, Copy)]
 pub struct BorrowedSocket<'a>(&'a Source);
 
+impl<'a> BorrowedSocket<'a> {
+    pub(crate) fn source(self) -> &'a Source {
+        self.0
+    }
+}
+
 impl<T: AsSocket + ?Sized> AsSocket for &T {
     fn as_socket(&self) -> BorrowedSocket<'_> {
         (**self).as_socket()

@@ -277,9 +277,7 @@ where
             if unsafe { pool.withdraw(job.as_ptr()) } {
                 return Err(OffloadError::ended(wake));
             }
-            if wake == Wake::TimedOut {
-                sched::context::not_met();
-            }
+            sched::context::succeeded(None, wake);
             cancel = Cancel::No;
         }
     }

@@ -24,6 +24,7 @@ use std::time::Instant;
 use super::Unparker;
 use super::cancel::{CancelNode, Member, Membership};
 use super::worker::Worker;
+use crate::driver::Wake;
 use crate::sys;
 
 /// A deadline, and the waits that were ended by it.
@@ -225,9 +226,16 @@ pub(super) fn met() {
     with_slot(Slot::met);
 }
 
-/// A wait without a deadline of its own gave `TimedOut`, but what it was for goes on or is done.
-pub(crate) fn not_met() {
-    with_slot(Slot::not_met);
+/// A wait with this deadline of its own ended so, but what it was for goes on or is done: if it was
+/// by the deadline that it stands inside of, that one was not met after all.
+pub(crate) fn succeeded(own: Option<Instant>, wake: Wake) {
+    if wake == Wake::TimedOut {
+        with_slot(|slot| {
+            if slot.bound(own).1 {
+                slot.not_met();
+            }
+        });
+    }
 }
 
 /// What ends a plain thread's waits in the kernel when it is cancelled; none outside of tokens and

@@ -8,6 +8,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Mutex, PoisonError};
 
+use super::select::{Alarm, Branch, Ticket, arm};
 use super::task::{Blueprint, Failure, TaskRef};
 use super::{Cancel, Unparker, WaitReason, deadlock};
 use crate::driver::Wake;
@@ -74,7 +75,7 @@ impl<T> JoinHandle<T> {
         }
         let reason = WaitReason::Join(self.task.info.id);
         // SAFETY: `self` is the one joiner, and it has not registered yet.
-        let registered = unsafe { self.task.join.register(Unparker::current()) };
+        let registered = unsafe { self.task.join.register(Alarm::current()) };
         let _blocking = registered.then(|| deadlock::waits_for_end(&self.task));
         while registered && !self.task.join.is_done() {
             let wake = super::park(reason, None, Cancel::Yes);
@@ -87,9 +88,7 @@ impl<T> JoinHandle<T> {
                     kind: Kind::WaitEnded(wake),
                 });
             }
-            if wake == Wake::TimedOut {
-                super::context::not_met();
-            }
+            super::context::succeeded(None, wake);
         }
         self.done = true;
         // SAFETY: done, by the joiner, once; `T` is what the task was made with.
@@ -151,6 +150,64 @@ impl<T> Drop for JoinHandle<T> {
 impl<T> fmt::Debug for JoinHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("JoinHandle").field(&self.task).finish()
+    }
+}
+
+/// The branch `join` of a `select!`: whether the coroutine has ended. It borrows the handle alone,
+/// so there is still one joiner.
+pub struct JoinBranch<'a, T> {
+    handle: &'a mut JoinHandle<T>,
+    registered: bool,
+    refusal: Option<Wake>,
+}
+
+impl<'a, T> JoinBranch<'a, T> {
+    pub(crate) fn new(handle: &'a mut JoinHandle<T>) -> JoinBranch<'a, T> {
+        JoinBranch {
+            handle,
+            registered: false,
+            refusal: None,
+        }
+    }
+
+    /// Why the handle is not to be joined, if it is not.
+    #[doc(hidden)]
+    pub fn take(&mut self) -> Option<JoinError> {
+        self.refusal.map(|wake| JoinError {
+            kind: Kind::WaitEnded(wake),
+        })
+    }
+
+    arm!();
+}
+
+impl<T> Branch for JoinBranch<'_, T> {
+    fn poll(&mut self, _waits: bool) -> bool {
+        self.handle.is_finished()
+    }
+
+    fn register(&mut self, ticket: &Ticket) -> bool {
+        let alarm = Alarm::Branch(ticket.clone());
+        // SAFETY: the handle is borrowed alone, and what was registered has been withdrawn.
+        self.registered = unsafe { self.handle.task.join.register(alarm) };
+        !self.registered
+    }
+
+    fn unregister(&mut self) {
+        if std::mem::take(&mut self.registered) {
+            // SAFETY: registered by this branch. If it is too late, the end has come.
+            unsafe { self.handle.task.join.withdraw() };
+        }
+    }
+
+    fn refuse(&mut self, wake: Wake) {
+        self.refusal = Some(wake);
+    }
+}
+
+impl<T> Drop for JoinBranch<'_, T> {
+    fn drop(&mut self) {
+        self.unregister();
     }
 }
 

@@ -3,18 +3,20 @@
 //! Called by `net` and `signal`. In a coroutine the worker's driver tries and the coroutine parks;
 //! on a plain thread the system call is made here and the thread waits in `ppoll`.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::panic::Location;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use super::seed::Seed;
+use super::select::Alarm;
 use super::worker::Worker;
 use super::{Waiter, now, wait_ready};
-use crate::driver::{Attempt, Direction, Driver, Operation, Source, Step, Wake, sim};
+use crate::driver::{Attempt, Direction, Driver, Operation, Source, Step, WaitKey, Wake, sim};
 
 /// How an operation waits.
 #[derive(Debug, Clone, Copy)]
@@ -177,6 +179,46 @@ pub(crate) fn watch(
             Err(_) => unreachable!("the source is borrowed, so its registration stands"),
         }
     })
+}
+
+/// An alarm left with this worker's driver; dropping it takes it back.
+pub(crate) struct Watch {
+    wait: WaitKey,
+    /// It has rung: the driver does not have it any more.
+    rung: Rc<Cell<bool>>,
+}
+
+/// Has `alarm` ring once when `source` is ready. In a coroutine only, which keeps the source
+/// borrowed until it drops the watch.
+pub(crate) fn watch_once(source: &Source, direction: Direction, alarm: Alarm) -> io::Result<Watch> {
+    let worker = Worker::current().ok_or_else(no_worker)?;
+    let rung = Rc::new(Cell::new(false));
+    let theirs = Rc::clone(&rung);
+    let mut alarm = Some(alarm);
+    let callback = Box::new(move |_| {
+        theirs.set(true);
+        alarm.take().into_iter().for_each(Alarm::ring);
+        false
+    });
+    worker.with_driver(|driver| {
+        let place = driver.register(source, direction)?;
+        match driver.poll_ready(place, Waiter::Callback(callback), None) {
+            Ok(wait) => Ok(Watch { wait, rung }),
+            Err(_) => unreachable!("the source is borrowed, so its registration stands"),
+        }
+    })
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // No coroutine runs between the driver's handing a callback out and its being called, so
+        // one that has not rung is still there.
+        if !self.rung.get() {
+            let worker = Worker::current().expect("dropped by the coroutine that made it");
+            let waiter = worker.with_driver(|driver| driver.cancel(self.wait));
+            drop(waiter);
+        }
+    }
 }
 
 /// For futures: whether `source` is worth trying; if not, its waker is left until it is.

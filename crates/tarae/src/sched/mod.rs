@@ -21,8 +21,11 @@
 //! * `simulation`: all workers of a simulated run on one thread, and its virtual clock
 //! * `watchdog`: notices workers that do not come back, and says who holds them
 //! * `io`: operations of sockets: try, wait, try again
+//! * `spin`: the lock of the channels
+//! * `choice`, `select`: waiting for the first of several things
 
 pub(crate) mod cancel;
+mod choice;
 pub(crate) mod context;
 pub(crate) mod deadlock;
 pub(crate) mod handle;
@@ -37,8 +40,10 @@ mod park;
 mod ring;
 pub(crate) mod runtime;
 pub(crate) mod seed;
+pub(crate) mod select;
 pub(crate) mod shared;
 pub(crate) mod simulation;
+pub(crate) mod spin;
 mod standstill;
 pub(crate) mod task;
 mod watchdog;
@@ -118,6 +123,8 @@ pub enum WaitReason {
     Condition,
     /// A message, or room for one.
     Channel,
+    /// The first of several things.
+    Select,
     /// A job on a pool's thread.
     Offload,
     /// A stack to begin on: the process has as many as its limits allow, see
@@ -142,6 +149,7 @@ impl fmt::Display for WaitReason {
             WaitReason::Permit => f.write_str("a permit"),
             WaitReason::Condition => f.write_str("a condition"),
             WaitReason::Channel => f.write_str("a channel"),
+            WaitReason::Select => f.write_str("the first of several things"),
             WaitReason::Offload => f.write_str("an offloaded job"),
             WaitReason::Stack => f.write_str("a stack"),
             WaitReason::Scope => f.write_str("the end of a scope"),
@@ -168,6 +176,14 @@ impl Unparker {
     pub(crate) fn unpark(&self) {
         match self {
             Unparker::Coroutine(task) => worker::unpark(task),
+            Unparker::Thread(thread) => thread.unpark(),
+        }
+    }
+
+    /// As `unpark`; this one is not needed any more.
+    pub(crate) fn unpark_last(self) {
+        match self {
+            Unparker::Coroutine(task) => worker::unpark_last(task),
             Unparker::Thread(thread) => thread.unpark(),
         }
     }

@@ -1,97 +1,83 @@
-//! The token by which anybody wakes a parked coroutine: one state word, no stacks, no system calls.
+//! What anybody wakes a parked coroutine by: a notice from other threads and a token of its own.
+//! No stacks, no system calls.
 //!
-//! Called by `sched::task`. Only waits for *other coroutines and threads* (join, locks, channels,
-//! `park`) use it; waits for sockets and time are the worker's own business and touch no atomics.
+//! Called by `sched::worker`. Only waits for *other coroutines and threads* (join, locks, channels,
+//! `park`) use it; waits for sockets and time are the worker's own business.
 //!
 //! ```text
-//!   TOKEN   an unpark came and no park has used it up yet
-//!   PARKED  the owner has suspended the coroutine, or is about to
-//!   QUEUED  the coroutine's node stands in its worker's inbox
-//!
-//!   owner:   begin()    TOKEN → none, do not park        none → PARKED
-//!            dequeued() clears QUEUED;  PARKED|TOKEN → none, make it ready
-//!            end()      clears PARKED (time-out, cancellation); a TOKEN stays for the next park
-//!   owner's thread:  unpark_local()   PARKED → none, make it ready;  else sets TOKEN
-//!   other threads:   unpark_remote()  sets TOKEN; with PARKED and no QUEUED sets QUEUED: push it
+//!   Token, the owner's thread only               Notice, any thread
+//!     NONE ── unpark ──► GIVEN                     0 ── leave: push the node ──► 1 (in the inbox)
+//!      │ ▲                 │                       ▲                             │ leave: nothing
+//!      │ └── begin: false ─┘                       └── taken, then unpark ───────┘
+//!      │ begin: true
+//!      └──► PARKED ── unpark: make it ready, or end (time-out, cancellation) ──► NONE
 //! ```
 //!
-//! Invariants: a coroutine stands in the inbox at most once (QUEUED). PARKED and TOKEN together
-//! imply QUEUED, so a token never lies unseen beside a parked coroutine. What was written before an
-//! unpark is seen after the park that it ends.
+//! So a coroutine and whoever wakes it on its own worker touch no atomics: other threads never
+//! write the token, they send the node to those who may. Invariants: a coroutine stands in the
+//! inbox at most once. A notice that was left is taken after it, so its token comes at some time: a
+//! park that begins between the two is ended by it. What was written before an unpark is seen after
+//! the park that it ends. (`Token` is not `Sync`, so that the compiler knows it as well.)
+
+use core::cell::Cell;
 
 use crate::atomics::{AtomicU32, Ordering};
 
-const TOKEN: u32 = 1;
-const PARKED: u32 = 2;
-const QUEUED: u32 = 4;
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    None,
+    /// An unpark came and no park has used it up yet.
+    Given,
+    /// The owner has suspended the coroutine, or is about to.
+    Parked,
+}
 
+/// The owner's side.
 #[derive(Debug)]
-pub(crate) struct ParkState(AtomicU32);
+pub(crate) struct Token(Cell<State>);
 
-impl ParkState {
-    pub(crate) fn new() -> ParkState {
-        ParkState(AtomicU32::new(0))
+impl Token {
+    pub(crate) fn new() -> Token {
+        Token(Cell::new(State::None))
     }
 
-    /// Changes the word by `f` and gives what it was.
-    fn update(&self, f: impl Fn(u32) -> u32) -> u32 {
-        let mut state = self.0.load(Ordering::Relaxed);
-        loop {
-            match self
-                .0
-                .compare_exchange_weak(state, f(state), Ordering::AcqRel, Ordering::Acquire)
-            {
-                Ok(_) => return state,
-                Err(now) => state = now,
-            }
-        }
-    }
-
-    /// Owner: uses up a token and gives false, or marks the coroutine as parked and gives true:
-    /// suspend it.
+    /// Uses up a token and gives false, or marks the coroutine as parked and gives true: suspend
+    /// it.
     pub(crate) fn begin(&self) -> bool {
-        self.update(|s| {
-            if s & TOKEN != 0 {
-                s & !TOKEN
-            } else {
-                s | PARKED
-            }
-        }) & TOKEN
-            == 0
+        let given = self.0.get() == State::Given;
+        self.0.set(if given { State::None } else { State::Parked });
+        !given
     }
 
-    /// Owner: the wait ended for another reason.
+    /// The wait ended for another reason.
     pub(crate) fn end(&self) {
-        self.update(|s| s & !PARKED);
+        self.0.set(State::None);
     }
 
-    /// Owner: the node came out of the inbox. True: make the coroutine ready.
-    pub(crate) fn dequeued(&self) -> bool {
-        let wake = |s| s & (PARKED | TOKEN) == PARKED | TOKEN;
-        let before = self.update(|s| if wake(s) { 0 } else { s & !QUEUED });
-        wake(before)
+    /// True: make the coroutine ready.
+    pub(crate) fn unpark(&self) -> bool {
+        let parked = self.0.get() == State::Parked;
+        self.0.set(if parked { State::None } else { State::Given });
+        parked
+    }
+}
+
+/// Everybody else's side.
+#[derive(Debug)]
+pub(crate) struct Notice(AtomicU32);
+
+impl Notice {
+    pub(crate) fn new() -> Notice {
+        Notice(AtomicU32::new(0))
     }
 
-    /// On the owner's thread. True: make the coroutine ready.
-    pub(crate) fn unpark_local(&self) -> bool {
-        let before = self.update(|s| match s & (PARKED | TOKEN) {
-            PARKED => s & !PARKED,
-            // With a token the node is in the inbox already and will be seen there.
-            _ => s | TOKEN,
-        });
-        before & (PARKED | TOKEN) == PARKED
+    /// True: push the node to the owner's inbox.
+    pub(crate) fn leave(&self) -> bool {
+        self.0.swap(1, Ordering::AcqRel) == 0
     }
 
-    /// On any thread. True: push the node to the owner's inbox.
-    pub(crate) fn unpark_remote(&self) -> bool {
-        let push = |s| s & PARKED != 0 && s & (TOKEN | QUEUED) == 0;
-        let before = self.update(|s| {
-            if push(s) {
-                s | TOKEN | QUEUED
-            } else {
-                s | TOKEN
-            }
-        });
-        push(before)
+    /// Owner: the node came out of the inbox.
+    pub(crate) fn taken(&self) {
+        self.0.swap(0, Ordering::AcqRel);
     }
 }

@@ -192,7 +192,7 @@ impl Shared {
     pub(super) fn send(&self, task: TaskRef) -> Result<(), TaskRef> {
         let node = task.into_node();
         // SAFETY: a task stands in at most one inbox: unstarted ones are sent once, started ones
-        // when `ParkState` has set QUEUED. The reference in the node keeps it alive.
+        // when their `Notice` was left. The reference in the node keeps it alive.
         match unsafe { self.inbox.push(node) } {
             Ok(wake) => {
                 if wake {

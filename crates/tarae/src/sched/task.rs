@@ -5,7 +5,7 @@
 //! ```text
 //!   Task (header, no type parameters)                     TaskOf<F, T>
 //!   ┌───────────────────────────────────────────────────┬──────────────────────┐
-//!   │ any thread: node, refs, park, join, owner,         │ stage: F → running   │
+//!   │ any thread: node, refs, notice, join, owner         │ stage: F → running   │
 //!   │ owner's thread only: status, wake, wait, coroutine │        → Result<T>   │
 //!   └───────────────────────────────────────────────────┴──────────────────────┘
 //! ```
@@ -26,15 +26,16 @@ use std::panic::{self, AssertUnwindSafe, Location};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
+use super::WaitReason;
 use super::context::Slot;
 use super::deadlock::Blocked;
 use super::inbox::Linked;
 use super::join::{JoinState, Joiner};
 use super::locals::Locals;
 use super::memory;
-use super::park::ParkState;
+use super::park::{Notice, Token};
+use super::select::Alarm;
 use super::shared::Shared;
-use super::{Unparker, WaitReason};
 use crate::driver::slab::NONE;
 use crate::driver::{WaitKey, Wake};
 use crate::stack::Class;
@@ -107,8 +108,8 @@ pub(crate) struct Task {
     node: Node,
     vtable: &'static VTable,
     refs: AtomicUsize,
-    pub(super) park: ParkState,
-    pub(super) join: JoinState<Unparker>,
+    pub(super) notice: Notice,
+    pub(super) join: JoinState<Alarm>,
     /// The worker it was started on; null before that.
     pub(super) owner: AtomicPtr<Shared>,
     /// An `unpark` by the user that no `park` of the user has used up yet. Apart from the token of
@@ -121,6 +122,10 @@ pub(crate) struct Task {
     pub(super) class: &'static Class,
 
     // From here on: the owner's thread only.
+    pub(super) park: Token,
+    /// A reference to itself for its next wait, while it runs or is parked otherwise: so that
+    /// waits which end on its own worker count nothing. Gone when it has ended.
+    pub(super) spare: Cell<Option<TaskRef>>,
     pub(super) status: Cell<Status>,
     pub(super) wake: Cell<Wake>,
     pub(super) reason: Cell<WaitReason>,
@@ -219,7 +224,7 @@ impl TaskRef {
 
     /// # Safety
     /// As for `new`.
-    unsafe fn with_join<F, T>(blueprint: Blueprint<F>, join: JoinState<Unparker>) -> TaskRef
+    unsafe fn with_join<F, T>(blueprint: Blueprint<F>, join: JoinState<Alarm>) -> TaskRef
     where
         F: FnOnce(Wake) -> T,
     {
@@ -238,7 +243,7 @@ impl TaskRef {
                         deallocate: deallocate::<F, T>,
                     },
                     refs: AtomicUsize::new(1),
-                    park: ParkState::new(),
+                    notice: Notice::new(),
                     join,
                     owner: AtomicPtr::new(std::ptr::null_mut()),
                     unparked: AtomicBool::new(false),
@@ -250,6 +255,8 @@ impl TaskRef {
                     },
                     affinity: blueprint.affinity,
                     class: blueprint.class,
+                    park: Token::new(),
+                    spare: Cell::new(None),
                     status: Cell::new(Status::Unstarted),
                     wake: Cell::new(Wake::Ready),
                     reason: Cell::new(WaitReason::None),
@@ -295,6 +302,16 @@ impl TaskRef {
         TaskRef(pointer)
     }
 
+    /// Keeps the reference with the coroutine itself, for its next wait.
+    ///
+    /// On the owner's thread; the coroutine has not ended.
+    pub(super) fn keep_spare(self) {
+        let spare = self.spare.take();
+        // SAFETY: `live` has a reference to a coroutine that has not ended.
+        let task = unsafe { self.0.as_ref() };
+        task.spare.set(Some(spare.unwrap_or(self)));
+    }
+
     /// Whether nobody else has a reference, so that nobody can come by one either.
     pub(super) fn is_only(&self) -> bool {
         self.refs.load(Ordering::Acquire) == 1
@@ -330,7 +347,7 @@ impl TaskRef {
     pub(super) unsafe fn complete(&self) {
         // SAFETY: the caller's promise.
         match unsafe { self.join.complete() } {
-            Joiner::Waiting(waiter) => waiter.unpark(),
+            Joiner::Waiting(waiter) => waiter.ring(),
             // SAFETY: nobody else will look at the result.
             Joiner::Detached => unsafe { (self.vtable.drop_result)(self.0) },
             Joiner::Absent => {}
@@ -505,5 +522,34 @@ pub(super) fn contain(f: impl FnOnce()) {
     // The panic hook has reported it; a payload whose own drop panics is leaked.
     if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(f)) {
         mem::forget(payload);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::sched::Unparker;
+
+    #[test]
+    fn an_ended_coroutine_keeps_no_reference_to_itself() {
+        let runtime = crate::Builder::new().workers(1);
+        let ended = runtime.run(|| {
+            let (sender, receiver) = crate::sync::mpsc::channel::<()>();
+            let waiter = crate::spawn(move || {
+                let Unparker::Coroutine(task) = Unparker::current() else {
+                    unreachable!("in a coroutine")
+                };
+                receiver.recv().unwrap();
+                let kept = task.spare.take();
+                let has_kept = kept.is_some();
+                task.spare.set(kept);
+                (task, has_kept)
+            });
+            crate::yield_now();
+            sender.send(()).unwrap();
+            waiter.join().unwrap()
+        });
+        let (task, has_kept) = ended.unwrap();
+        assert!(has_kept, "its wait ended on its own worker");
+        assert!(task.is_only());
     }
 }

@@ -37,15 +37,15 @@ use starved::Starved;
 const BATCH: u32 = 64;
 /// Operations a coroutine may do without waiting before it yields.
 const BUDGET: u32 = 128;
-/// Unstarted coroutines a thief takes at once.
-const LOOT: usize = 32;
 
 mod cancelling;
 mod deadlock;
 mod ending;
 mod listing;
 mod simulated;
+mod spinning;
 mod starved;
+mod stealing;
 mod unwinding;
 
 pub(super) use cancelling::{cancel, reexamine};
@@ -80,23 +80,45 @@ pub(crate) struct Worker {
     budget: Cell<u32>,
     stopping: Cell<bool>,
     turns: Cell<u32>,
+    /// Whether mail may come within a moment (see `spinning`).
+    mail_is_near: Cell<bool>,
     /// Coroutines that were suspended while this thread was panicking (see `unwinding`).
     panicking: Cell<u32>,
+    /// The state of its random numbers: the same in each run.
+    pub(super) random: Cell<u64>,
 }
 
 /// Wakes a parked coroutine from wherever this is called.
 pub(super) fn unpark(task: &TaskRef) {
-    let owner = task.owner.load(Ordering::Acquire);
-    match Worker::current() {
-        Some(worker) if std::ptr::eq(owner, worker.shared) => worker.unpark(task),
-        _ => {
-            if task.park.unpark_remote() {
-                // SAFETY: PARKED implies started, so the owner is set; a `Shared` is never freed.
-                let owner = unsafe { &*owner };
-                // A closed inbox: the coroutine was leaked at shutdown and never runs again.
-                drop(owner.send(task.clone()));
+    if let Some(worker) = Worker::of(task) {
+        return worker.unpark(task);
+    }
+    let mut owner = task.owner.load(Ordering::Acquire);
+    if owner.is_null() {
+        // Pairs with the fence in `start`: either this sees the owner, or what the caller wrote
+        // before is seen by the coroutine, which cannot have parked yet.
+        fence(Ordering::SeqCst);
+        owner = task.owner.load(Ordering::Acquire);
+    }
+    // SAFETY: null or a `Shared`, which is never freed.
+    if let Some(owner) = unsafe { owner.as_ref() }
+        && task.notice.leave()
+    {
+        // A closed inbox: the coroutine was leaked at shutdown and never runs again.
+        drop(owner.send(task.clone()));
+    }
+}
+
+/// As `unpark`, by the one who has the reference that the coroutine left for its wait.
+pub(super) fn unpark_last(task: TaskRef) {
+    match Worker::of(&task) {
+        Some(worker) => {
+            worker.unpark(&task);
+            if task.status.get() != Status::Finished {
+                task.keep_spare();
             }
         }
+        None => unpark(&task),
     }
 }
 
@@ -132,7 +154,9 @@ impl Worker {
             budget: Cell::new(BUDGET),
             stopping: Cell::new(false),
             turns: Cell::new(0),
+            mail_is_near: Cell::new(false),
             panicking: Cell::new(0),
+            random: Cell::new(super::select::SEED),
             runtime,
         })
     }
@@ -144,6 +168,13 @@ impl Worker {
         let worker = CURRENT.get();
         // SAFETY: `enter` sets the pointer for the worker's lifetime on its own thread.
         unsafe { worker.as_ref() }
+    }
+
+    /// This thread's worker, if it is the one that started the coroutine.
+    #[inline]
+    fn of(task: &TaskRef) -> Option<&'static Worker> {
+        let owner = task.owner.load(Ordering::Acquire);
+        Worker::current().filter(|worker| std::ptr::eq(owner, worker.shared))
     }
 
     /// Makes this the thread's worker while `f` runs. A panic of the loop itself (not of a
@@ -210,7 +241,8 @@ impl Worker {
         self.current.get().map(|task| {
             // SAFETY: the reference that `live` owns is borrowed for the clone only.
             let borrowed = std::mem::ManuallyDrop::new(unsafe { TaskRef::from_raw(task) });
-            TaskRef::clone(&borrowed)
+            let spare = borrowed.spare.take();
+            spare.unwrap_or_else(|| TaskRef::clone(&borrowed))
         })
     }
 
@@ -393,7 +425,7 @@ impl Worker {
     }
 
     fn unpark(&self, task: &Task) {
-        if task.park.unpark_local() {
+        if task.park.unpark() {
             self.forget_wait(task);
             self.make_ready(task, Wake::Ready);
         }
@@ -414,15 +446,6 @@ impl Worker {
         }
         if backlog {
             self.call_thief();
-        }
-    }
-
-    /// Wakes a sleeping worker, since there is more here than can be started at once.
-    fn call_thief(&self) {
-        // Pairs with the fence in `begin_sleep`: either the sleeper sees the offer or we see it.
-        fence(Ordering::SeqCst);
-        if self.runtime.sleepers.load(Ordering::Relaxed) > 0 {
-            let _ = self.runtime.workers.iter().any(|other| other.wake());
         }
     }
 
@@ -479,9 +502,9 @@ impl Worker {
             }
             Message::Task(task) => {
                 let ours = std::ptr::eq(task.owner.load(Ordering::Relaxed), self.shared);
-                if ours && task.park.dequeued() {
-                    self.forget_wait(&task);
-                    self.make_ready(&task, Wake::Ready);
+                if ours {
+                    task.notice.taken();
+                    self.unpark(&task);
                 }
             }
         }
@@ -624,6 +647,7 @@ impl Worker {
         if !self.starved.borrow().is_empty() {
             self.feed_one(task.class);
         }
+        drop(task.spare.take());
         // SAFETY: once, on the owner's thread, after the coroutine has left its result.
         unsafe { task.complete() };
     }
@@ -646,7 +670,7 @@ impl Worker {
         let busy = !self.ready.borrow().is_empty()
             || self.shared.offered.len() > 0
             || !self.woken.borrow().is_empty();
-        if busy || self.stacks.borrow_mut().trim_some() {
+        if busy || self.stacks.borrow_mut().trim_some() || self.await_mail() {
             self.poll(Some(self.coarse_now()));
         } else {
             self.sleep(self.starved.borrow().bound(bound));
@@ -682,7 +706,7 @@ impl Worker {
             super::standstill::report(&self.runtime.workers);
         }
         self.shared.pulse.rest();
-        self.poll(bound);
+        self.learn_from(|| self.poll(bound));
         self.beat();
         if quiet {
             self.runtime.standstill.leave();
@@ -691,26 +715,6 @@ impl Worker {
         if !single {
             sleepers.fetch_sub(1, Ordering::Relaxed);
         }
-    }
-
-    /// Takes half of another worker's unstarted coroutines, up to a bound.
-    fn rob_somebody(&self) -> bool {
-        for other in &self.runtime.workers {
-            if std::ptr::eq(*other, self.shared) {
-                continue;
-            }
-            let share = other.offered.len().div_ceil(2).min(LOOT);
-            let before = self.ready.borrow().len();
-            for task in std::iter::from_fn(|| other.steal()).take(share) {
-                // Into the private queue: what was stolen once is not passed on.
-                let task = Ready::Task(task.into_raw());
-                self.ready.borrow_mut().push_back(task);
-            }
-            if self.ready.borrow().len() > before {
-                return true;
-            }
-        }
-        false
     }
 
     /// Acts on what the driver handed out: coroutines first, so that no callback ever meets one

@@ -1,7 +1,8 @@
 //! `std::sync`, for coroutines: what waits here parks the coroutine in place of blocking its
 //! worker, and works between coroutines of different workers and plain threads alike.
 //!
-//! Public. What never waits is std's own.
+//! Public. Locks and their kin, and the channels: [`mpsc`] and [`mpmc`] as in std, [`oneshot`],
+//! [`broadcast`] and [`watch`]. What never waits is std's own.
 //!
 //! # Fairness
 //!
@@ -46,16 +47,24 @@
 //! | [`Semaphore::acquire`] | yes | with a deadline: [`acquire_until`](Semaphore::acquire_until) |
 //! | [`Semaphore::acquire_many`] | yes | [`acquire_many_until`](Semaphore::acquire_many_until) |
 //! | [`Notified::wait`] | yes | with a deadline: [`wait_until`](Notified::wait_until) |
-//! | [`mpsc::Receiver::recv`] | yes | with a timeout: `recv_timeout` |
+//! | `send`, `recv` of [`mpsc`] and [`mpmc`] | yes | with a time limit: `…_timeout`, `…_deadline` |
+//! | `recv` of [`oneshot`] and [`broadcast`] | yes | with a time limit: as above |
+//! | [`watch::Receiver::changed`] | yes | with a time limit: as above |
+//! | [`watch::Receiver::wait_for`] | yes | none |
+//! | [`select!`](crate::select!) | yes | with a time limit: a branch `sleep` or `deadline` |
 
 mod barrier;
+pub mod broadcast;
+mod channel;
 mod condvar;
 mod gate;
+pub mod mpmc;
 pub mod mpsc;
 mod mutex;
 mod notify;
 mod once;
 mod once_lock;
+pub mod oneshot;
 mod permits;
 mod queue;
 mod round;
@@ -64,6 +73,7 @@ mod semaphore;
 mod signal;
 mod wait;
 mod wait_group;
+pub mod watch;
 
 pub use std::sync::{Arc, LockResult, PoisonError, TryLockError, TryLockResult, Weak, atomic};
 

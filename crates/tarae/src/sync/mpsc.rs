@@ -1,18 +1,17 @@
-//! Channels with many senders and one receiver: the unbounded half of [`std::sync::mpsc`].
+//! Channels with many senders and one receiver: [`std::sync::mpsc`].
 //!
-//! Public. A receiver that waits parks its coroutine, or blocks its thread. Sending never waits.
+//! Public. A thin layer over `mpmc` that gives each side std's type: a [`Sender`] that never waits,
+//! a [`SyncSender`] that waits for room, a [`Receiver`] that cannot be shared.
 
 use std::cell::Cell;
-use std::collections::VecDeque;
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-pub use std::sync::mpsc::{SendError, TryRecvError};
-
-use crate::driver::Wake;
-use crate::sched::{self, Cancel, Unparker, WaitReason};
+use super::channel::branch::{RecvBranch, SendBranch};
+use super::mpmc::{self, iterators};
+pub use super::mpmc::{RecvError, RecvTimeoutError, SendError, TryRecvError, TrySendError};
+use crate::time::Instant;
 
 /// A channel without a bound.
 ///
@@ -35,47 +34,45 @@ use crate::sched::{self, Cancel, Unparker, WaitReason};
 /// .unwrap();
 /// ```
 pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
-    let state = State {
-        messages: VecDeque::new(),
-        senders: 1,
-        receiver: true,
-        waiting: None,
-    };
-    let channel = Arc::new(Channel {
-        state: Mutex::new(state),
-    });
-    (
-        Sender {
-            channel: Arc::clone(&channel),
-        },
-        Receiver {
-            channel,
-            alone: PhantomData,
-        },
-    )
+    let (sender, receiver) = mpmc::channel();
+    (Sender(sender), Receiver::new(receiver))
 }
 
-struct Channel<T> {
-    state: Mutex<State<T>>,
+/// A channel with room for `bound` messages; with 0, a rendezvous: see [`mpmc::sync_channel`].
+///
+/// # Examples
+///
+/// ```
+/// use tarae::sync::mpsc;
+///
+/// tarae::run(|| {
+///     let (sender, receiver) = mpsc::sync_channel(0);
+///     tarae::spawn(move || (0..3).try_for_each(|n| sender.send(n)));
+///     assert_eq!(receiver.iter().collect::<Vec<_>>(), [0, 1, 2]);
+/// })
+/// .unwrap();
+/// ```
+pub fn sync_channel<T>(bound: usize) -> (SyncSender<T>, Receiver<T>) {
+    let (sender, receiver) = mpmc::sync_channel(bound);
+    (SyncSender(sender), Receiver::new(receiver))
 }
 
-struct State<T> {
-    messages: VecDeque<T>,
-    senders: usize,
-    receiver: bool,
-    /// The receiver, while it waits.
-    waiting: Option<Unparker>,
-}
+/// The sending side of [`channel`]; clone it for more senders.
+pub struct Sender<T>(mpmc::Sender<T>);
 
-impl<T> Channel<T> {
-    fn state(&self) -> MutexGuard<'_, State<T>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+/// The sending side of [`sync_channel`]; clone it for more senders.
+pub struct SyncSender<T>(mpmc::Sender<T>);
 
-/// The sending side; clone it for more senders.
-pub struct Sender<T> {
-    channel: Arc<Channel<T>>,
+/// The receiving side. One thread or coroutine at a time may use it:
+///
+/// ```compile_fail
+/// fn share<T: Sync>(_: T) {}
+/// share(tarae::sync::mpsc::channel::<()>().1);
+/// ```
+pub struct Receiver<T> {
+    inner: mpmc::Receiver<T>,
+    /// One at a time may wait: not `Sync`, as std's.
+    alone: PhantomData<Cell<()>>,
 }
 
 impl<T> Sender<T> {
@@ -85,112 +82,73 @@ impl<T> Sender<T> {
     ///
     /// With the message, when the receiver is gone.
     pub fn send(&self, message: T) -> Result<(), SendError<T>> {
-        let mut state = self.channel.state();
-        if !state.receiver {
-            return Err(SendError(message));
-        }
-        state.messages.push_back(message);
-        let waiting = state.waiting.take();
-        drop(state);
-        if let Some(receiver) = waiting {
-            receiver.unpark();
-        }
-        Ok(())
+        self.0.send(message)
+    }
+
+    #[doc(hidden)]
+    pub fn send_branch(&self) -> SendBranch<'_, T> {
+        self.0.send_branch()
     }
 }
 
-impl<T> Clone for Sender<T> {
-    fn clone(&self) -> Sender<T> {
-        self.channel.state().senders += 1;
-        Sender {
-            channel: Arc::clone(&self.channel),
-        }
+impl<T> SyncSender<T> {
+    /// Leaves a message; waits for room: see [`mpmc::Sender::send`].
+    ///
+    /// # Errors
+    ///
+    /// With the message: when the receiver is gone, or goes, or the wait is cancelled.
+    pub fn send(&self, message: T) -> Result<(), SendError<T>> {
+        self.0.send(message)
+    }
+
+    /// Leaves a message if there is room or, at a rendezvous, a receiver that waits.
+    ///
+    /// # Errors
+    ///
+    /// With the message: `Full`, or `Disconnected` when the receiver is gone.
+    pub fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
+        self.0.try_send(message)
+    }
+
+    /// As [`send`](SyncSender::send), for so long at most.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](SyncSender::send), and when the time is up.
+    pub fn send_timeout(&self, message: T, timeout: Duration) -> Result<(), SendError<T>> {
+        self.0.send_timeout(message, timeout)
+    }
+
+    #[doc(hidden)]
+    pub fn send_branch(&self) -> SendBranch<'_, T> {
+        self.0.send_branch()
     }
 }
-
-impl<T> Drop for Sender<T> {
-    fn drop(&mut self) {
-        let mut state = self.channel.state();
-        state.senders -= 1;
-        let waiting = if state.senders == 0 {
-            state.waiting.take()
-        } else {
-            None
-        };
-        drop(state);
-        if let Some(receiver) = waiting {
-            receiver.unpark();
-        }
-    }
-}
-
-/// The receiving side. One thread or coroutine at a time may use it:
-///
-/// ```compile_fail
-/// fn share<T: Sync>(_: T) {}
-/// share(tarae::sync::mpsc::channel::<()>().1);
-/// ```
-pub struct Receiver<T> {
-    channel: Arc<Channel<T>>,
-    /// One at a time may wait: not `Sync`, as std's.
-    alone: PhantomData<Cell<()>>,
-}
-
-/// Why [`Receiver::recv`] gave no message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RecvError(Wake);
-
-impl RecvError {
-    /// All senders are gone and every message has been received.
-    pub fn is_disconnected(&self) -> bool {
-        self.0 == Wake::Ready
-    }
-
-    /// The time was up.
-    pub fn is_timeout(&self) -> bool {
-        self.0 == Wake::TimedOut
-    }
-
-    /// The wait was cancelled.
-    pub fn is_cancelled(&self) -> bool {
-        self.0 == Wake::Cancelled
-    }
-}
-
-impl fmt::Display for RecvError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.0 {
-            Wake::Ready => "receiving on a channel without senders",
-            Wake::TimedOut => "no message came in time",
-            Wake::Cancelled => "the wait for a message was cancelled",
-        })
-    }
-}
-
-impl std::error::Error for RecvError {}
 
 impl<T> Receiver<T> {
+    fn new(inner: mpmc::Receiver<T>) -> Receiver<T> {
+        Receiver {
+            inner,
+            alone: PhantomData,
+        }
+    }
+
     /// Takes the oldest message if there is one.
     ///
     /// # Errors
     ///
     /// `Empty`, or `Disconnected` when none can come any more.
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
-        let mut state = self.channel.state();
-        match state.messages.pop_front() {
-            Some(message) => Ok(message),
-            None if state.senders == 0 => Err(TryRecvError::Disconnected),
-            None => Err(TryRecvError::Empty),
-        }
+        self.inner.try_recv()
     }
 
-    /// Waits for a message.
+    /// Waits for a message: see [`mpmc::Receiver::recv`].
     ///
     /// # Errors
     ///
     /// When none can come any more, or the wait is cancelled.
     pub fn recv(&self) -> Result<T, RecvError> {
-        self.recv_until(None)
+        self.inner.recv()
     }
 
     /// Waits for a message, for so long at most.
@@ -198,70 +156,46 @@ impl<T> Receiver<T> {
     /// # Errors
     ///
     /// As [`recv`](Receiver::recv), and when the time is up.
-    pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvError> {
-        self.recv_until(sched::now().checked_add(timeout))
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
+        self.inner.recv_timeout(timeout)
     }
 
-    fn recv_until(&self, deadline: Option<Instant>) -> Result<T, RecvError> {
-        let mut wake = Wake::Ready;
-        loop {
-            let mut state = self.channel.state();
-            // A message that is there counts, whatever ended the wait.
-            if let Some(message) = state.messages.pop_front() {
-                state.waiting = None;
-                drop(state);
-                sched::spend_budget();
-                return Ok(message);
-            }
-            if state.senders == 0 || wake != Wake::Ready {
-                state.waiting = None;
-                return Err(RecvError(wake));
-            }
-            state.waiting = Some(Unparker::current());
-            drop(state);
-            wake = sched::park(WaitReason::Channel, deadline, Cancel::Yes);
-        }
+    /// Waits for a message, until `deadline` at most.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Receiver::recv), and when the deadline has passed.
+    pub fn recv_deadline(&self, deadline: Instant) -> Result<T, RecvTimeoutError> {
+        self.inner.recv_deadline(deadline)
     }
 
-    /// Messages until none can come any more (or the wait is cancelled).
-    pub fn iter(&self) -> impl Iterator<Item = T> + '_ {
-        std::iter::from_fn(|| self.recv().ok())
+    /// Messages until none can come any more, or the wait is cancelled.
+    pub fn iter(&self) -> Iter<'_, T> {
+        Iter { receiver: self }
     }
 
     /// The messages that are there now.
-    pub fn try_iter(&self) -> impl Iterator<Item = T> + '_ {
-        std::iter::from_fn(|| self.try_recv().ok())
+    pub fn try_iter(&self) -> TryIter<'_, T> {
+        TryIter { receiver: self }
+    }
+
+    #[doc(hidden)]
+    pub fn recv_branch(&self) -> RecvBranch<'_, T> {
+        self.inner.recv_branch()
     }
 }
 
-impl<T> Drop for Receiver<T> {
-    fn drop(&mut self) {
-        let mut state = self.channel.state();
-        state.receiver = false;
-        let messages = std::mem::take(&mut state.messages);
-        drop(state);
-        // Their destructors may use the channel.
-        drop(messages);
+iterators!();
+
+impl<T> Clone for Sender<T> {
+    fn clone(&self) -> Sender<T> {
+        Sender(self.0.clone())
     }
 }
 
-/// Messages until none can come any more; see [`Receiver::iter`].
-pub struct IntoIter<T>(Receiver<T>);
-
-impl<T> Iterator for IntoIter<T> {
-    type Item = T;
-
-    fn next(&mut self) -> Option<T> {
-        self.0.recv().ok()
-    }
-}
-
-impl<T> IntoIterator for Receiver<T> {
-    type Item = T;
-    type IntoIter = IntoIter<T>;
-
-    fn into_iter(self) -> IntoIter<T> {
-        IntoIter(self)
+impl<T> Clone for SyncSender<T> {
+    fn clone(&self) -> SyncSender<T> {
+        SyncSender(self.0.clone())
     }
 }
 
@@ -271,14 +205,14 @@ impl<T> fmt::Debug for Sender<T> {
     }
 }
 
-impl<T> fmt::Debug for Receiver<T> {
+impl<T> fmt::Debug for SyncSender<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Receiver")
+        f.write_str("SyncSender")
     }
 }
 
-impl<T> fmt::Debug for IntoIter<T> {
+impl<T> fmt::Debug for Receiver<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("IntoIter")
+        f.write_str("Receiver")
     }
 }

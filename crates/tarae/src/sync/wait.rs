@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::permits::{Entered, Grant, Permits, Refused};
 use super::queue::{Ticket, Wakes};
 use crate::driver::Wake;
-use crate::sched::{self, Cancel, Unparker, WaitReason};
+use crate::sched::{self, Cancel, Unparker, WaitReason, context};
 use crate::{Cancelled, time};
 
 /// Why a wait that can be cancelled ended without what it was for.
@@ -112,7 +112,11 @@ pub(super) fn wait<G>(
     loop {
         let wake = sched::park(reason, patience.deadline, patience.cancel);
         if wake != Wake::Ready {
-            return withdraw(ticket).ok_or(WaitError::of(wake));
+            let grant = withdraw(ticket);
+            if grant.is_some() && patience.cancel == Cancel::Yes {
+                context::succeeded(patience.deadline, wake);
+            }
+            return grant.ok_or(WaitError::of(wake));
         }
         if let Some(grant) = collect(&ticket) {
             return Ok(grant);
@@ -155,5 +159,5 @@ pub(super) fn give(permits: &Permits<Unparker>, count: u64) {
 
 /// Wakes those who have been granted what they wait for.
 pub(super) fn wake(wakes: Wakes<Unparker>) {
-    wakes.into_iter().for_each(|waiter| waiter.unpark());
+    wakes.into_iter().for_each(Unparker::unpark_last);
 }

@@ -4,6 +4,7 @@
 //! `cargo build -p tarae --examples` helps then.
 
 mod book_server;
+mod channels;
 mod chat;
 mod echo;
 mod fan_out;

@@ -10,6 +10,7 @@ mod scopes;
 mod stress;
 mod support;
 mod table;
+mod table_channels;
 mod table_net;
 mod table_sync;
 mod threads;

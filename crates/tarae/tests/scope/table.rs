@@ -11,13 +11,12 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use tarae::cancel::{CancelToken, deadline};
 use tarae::offload::{Builder, OffloadError, Pool};
-use tarae::sync::mpsc;
 use tarae::thread::{self, JoinError};
 use tarae::time::{self, Instant};
 use tarae::{Cancelled, inspect, offload, scope, try_scope};
 
 use crate::support::{FAR, SOON, alone, run_on, until};
-use crate::{table_net, table_sync};
+use crate::{table_channels, table_net, table_sync};
 
 /// How calls are cut short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,18 +168,6 @@ fn spawned_join(cut: Cut) -> &'static str {
     join(cut.run(|| other.join()))
 }
 
-fn receive(cut: Cut, timeout: bool) -> &'static str {
-    let (_sender, receiver) = mpsc::channel::<()>();
-    let result = cut.run(|| match timeout {
-        true => receiver.recv_timeout(FAR),
-        false => receiver.recv(),
-    });
-    result.map_or_else(
-        |e| predicates(e.is_cancelled(), e.is_timeout()),
-        |()| GOES_ON,
-    )
-}
-
 fn block_on(cut: Cut) -> &'static str {
     match cut.run(|| tarae::block_on(std::future::pending::<()>())) {
         Err(Cancelled) => "`Cancelled`",
@@ -291,12 +278,6 @@ const CASES: &[(&str, Case)] = &[
     ("thread::park_timeout", |cut| early(|| cut.run(|| thread::park_timeout(FAR)))),
     ("JoinHandle::join", spawned_join),
     ("ScopedJoinHandle::join", scoped_join),
-    ("mpsc::Receiver::recv", |cut| receive(cut, false)),
-    ("mpsc::Receiver::recv_timeout", |cut| receive(cut, true)),
-    ("mpsc::Receiver::iter", |cut| {
-        let (_sender, receiver) = mpsc::channel::<()>();
-        iteration(&mut receiver.iter(), cut)
-    }),
     ("block_on", block_on),
     ("offload", |cut| offloaded(Pool::Blocking, cut, || offload(|| ()))),
     ("try_offload", |cut| offloaded(Pool::Blocking, cut, || tarae::try_offload(|| ()))),
@@ -316,7 +297,11 @@ const CASES: &[(&str, Case)] = &[
 ];
 
 fn cases() -> impl Iterator<Item = &'static (&'static str, Case)> {
-    let others = table_net::CASES.iter().chain(table_sync::CASES);
+    let channels = table_channels::CASES.iter().chain(table_channels::MORE);
+    let others = table_net::CASES
+        .iter()
+        .chain(table_sync::CASES)
+        .chain(channels);
     CASES.iter().chain(others)
 }
 

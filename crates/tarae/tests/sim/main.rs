@@ -8,6 +8,7 @@ mod faults;
 mod network;
 mod refused;
 mod scheduling;
+mod select;
 mod stuck;
 mod traces;
 

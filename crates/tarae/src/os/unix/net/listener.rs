@@ -13,7 +13,9 @@ use crate::net::listener::{BACKLOG, unless_ended};
 use crate::net::socket::{Kind, Socket, conversions, handle_methods};
 use crate::net::{AsSocket, BorrowedSocket};
 use crate::sched;
+use crate::sched::io::{Patience, perform};
 use crate::sched::worker::Worker;
+use crate::select::Accepts;
 use crate::sys::{self, Address, RawAddress};
 
 /// A Unix socket that listens: [`std::os::unix::net::UnixListener`], whose every call parks the
@@ -133,7 +135,13 @@ impl UnixListener {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
-        let (fd, address) = self.socket.perform(Accept(PhantomData))?;
+        self.accepted(self.socket.perform(Accept(PhantomData))?)
+    }
+
+    fn accepted(
+        &self,
+        (fd, address): (OwnedFd, SocketAddr),
+    ) -> io::Result<(UnixStream, SocketAddr)> {
         if let Some(worker) = Worker::current() {
             worker.note_accept();
         }
@@ -172,6 +180,19 @@ impl UnixListener {
     /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
+    }
+}
+
+impl Accepts for UnixListener {
+    type Connection = (UnixStream, SocketAddr);
+
+    fn listening(&self) -> BorrowedSocket<'_> {
+        self.as_socket()
+    }
+
+    fn try_accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
+        let accept = Accept(PhantomData);
+        self.accepted(perform(self.socket.source(), Patience::None, accept)?)
     }
 }
 
