@@ -27,6 +27,19 @@ struct Sanitizer {
 /// What neither can run.
 const BOTH: &[(&str, &str)] = &[
     (
+        "scale::",
+        "more stacks than it has numbers (8,128) or shadow for",
+    ),
+    (
+        "fallback::",
+        "limits the process, and with it the sanitizer",
+    ),
+    (
+        "limits::on_",
+        "limits the process, and with it the sanitizer",
+    ),
+    ("starved::", "limits the process, and with it the sanitizer"),
+    (
         "abort::",
         "builds a program that aborts, for which `std` is there uninstrumented only",
     ),
@@ -70,10 +83,16 @@ const ADDRESS: Sanitizer = Sanitizer {
         ("use-after-free", "heap-use-after-free"),
         ("beyond-a-local", "stack-buffer-overflow"),
     ],
-    left_out: &[(
-        "a_stack_size_of_its_own",
-        "the shadow of all of a stack is cleared at its end, and that one is of many gigabytes",
-    )],
+    left_out: &[
+        (
+            "a_stack_size_of_its_own",
+            "the shadow of all of a stack is cleared at its end; that one is of many gigabytes",
+        ),
+        (
+            "stress::receives_end_once",
+            "the process grows by gigabytes under it, and to 10 MiB without",
+        ),
+    ],
 };
 
 const THREAD: Sanitizer = Sanitizer {
