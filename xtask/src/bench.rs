@@ -4,6 +4,7 @@
 //! busy machine must not fail a change.
 
 mod limit;
+mod turns;
 pub(crate) mod wrk;
 
 use crate::shell::{Done, cargo, run, target};

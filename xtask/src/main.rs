@@ -33,7 +33,7 @@ cargo xtask COMMAND
   deny                 cargo-deny over deny.toml; installs it when it is missing
   bench limit          our /plaintext beside a raw epoll loop: CPU per request, requests/s, memory
       --rounds N       interleaved rounds, 5 by default; figures are their medians
-      --seconds S      measured seconds of each run, 6 by default
+      --seconds S      measured seconds of each server and round, 5 by default
       --connections N  only the scenarios with that many connections
       --server PATH    another server than ours; takes --listen ADDR and --workers 1
   bench micro [NAME]   our primitives beside those of other runtimes, in one run

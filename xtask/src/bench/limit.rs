@@ -1,11 +1,12 @@
 //! `cargo xtask bench limit`: our server beside the raw epoll loop of `bench/raw`.
 //!
-//! One server at a time, pinned to core 0, under `wrk` pinned to core 1; rounds alternate between
-//! the two. The figure that counts is the server's CPU time per request (`schedstat`), for `wrk`
-//! and not the server is the slower side. It is taken from the difference of a short and a long
-//! run, so that connecting and closing drop out. It judges but never fails on a figure: an error
-//! means that something broke.
+//! Both servers pinned to core 0, under a `wrk` each pinned to core 1, work by turns of a fraction
+//! of a second (`turns`). The figure that counts is a server's CPU time per request (`schedstat`),
+//! for `wrk` and not the server is the slower side. It is taken from the difference of a short and
+//! a long run, so that connecting and closing drop out. It judges but never fails on a figure: an
+//! error means that something broke.
 
+use super::turns;
 use super::wrk::{self, Load, PIPELINE};
 use crate::server::{Server, ask};
 use crate::shell::{Done, read};
@@ -20,7 +21,9 @@ const IDLE_CONNECTIONS: usize = 10_000;
 /// Descriptors that 10,000 connections and everything else need.
 const FILES_MIN: u64 = 10_200;
 /// The short run whose share is taken off the long one.
-const WARM_SECONDS: u64 = 2;
+const SHORT_SECONDS: u64 = 1;
+/// A run for the time of an answer.
+const ALONE_SECONDS: u64 = 2;
 const PATH: &str = "/plaintext";
 /// A larger share used by other programs is worth a warning.
 const OTHERS_MAX: f64 = 0.05;
@@ -76,7 +79,7 @@ impl Options {
     pub(super) fn parse(words: &[&str]) -> Done<Self> {
         let mut options = Options {
             rounds: 5,
-            seconds: 6,
+            seconds: 5,
             connections: None,
             server: None,
         };
@@ -211,7 +214,7 @@ fn connect(server: &Server) -> Done<TcpStream> {
         .map_err(|error| format!("{}: cannot connect: {error}", server.address()))
 }
 
-/// Interleaved rounds; the order turns around each time, so that neither is always second.
+/// Rounds in which both servers work by turns; the order changes each time.
 fn measure(
     scenario: &Scenario,
     raw: &Path,
@@ -222,13 +225,12 @@ fn measure(
     let before = Machine::now(&servers)?;
     let mut rounds = Vec::new();
     for round in 0..options.rounds {
-        let first = round % 2;
-        let one = figures(scenario, &servers[first], options.seconds)?;
-        let other = figures(scenario, &servers[1 - first], options.seconds)?;
-        rounds.push(if first == 0 {
-            [one, other]
+        let [raw, ours] = &servers;
+        rounds.push(if round % 2 == 0 {
+            figures(scenario, [raw, ours], options.seconds)?
         } else {
-            [other, one]
+            let [ours, raw] = figures(scenario, [ours, raw], options.seconds)?;
+            [raw, ours]
         });
     }
     let others = before.others_share(&Machine::now(&servers)?);
@@ -282,45 +284,54 @@ impl Machine {
     }
 }
 
-/// A short run and a long one; the difference is the measured window.
-fn figures(scenario: &Scenario, server: &Server, seconds: u64) -> Done<Figures> {
-    let url = format!("http://{}{PATH}", server.address());
-    let one_run = |seconds| {
-        let Scenario {
-            connections,
-            pipeline,
-            ..
-        } = *scenario;
-        let before = cpu_ns(server.pid())?;
-        let load = Load {
-            connections,
-            pipeline,
-            seconds,
-            core: CLIENT_CORE,
-        };
-        let report = wrk::run(&load, &url)?;
-        // The closing of the connections belongs to the run.
-        std::thread::sleep(Duration::from_millis(200));
-        Ok::<_, String>((cpu_ns(server.pid())?.saturating_sub(before), report))
-    };
-    let (short_ns, short) = one_run(WARM_SECONDS)?;
-    let (long_ns, long) = one_run(WARM_SECONDS + seconds)?;
-    let requests = long.requests as f64 - short.requests as f64;
-    if requests <= 0.0 {
-        return Err(format!(
-            "{url}: no more answers in {seconds} s more: server or machine stuck"
-        ));
+/// A short run and a long one; the difference is the measured window. The time of an answer is
+/// taken from runs of their own, since one that is under way at the end of a turn waits for the
+/// next.
+fn figures(scenario: &Scenario, servers: [&Server; 2], seconds: u64) -> Done<[Figures; 2]> {
+    let Scenario {
+        connections,
+        pipeline,
+        ..
+    } = *scenario;
+    let short = turns::run(servers, connections, pipeline, SHORT_SECONDS)?;
+    let long = turns::run(servers, connections, pipeline, SHORT_SECONDS + seconds)?;
+    let mut figures = Vec::new();
+    for ((short, long), server) in short.into_iter().zip(long).zip(servers) {
+        let requests = long.report.requests as f64 - short.report.requests as f64;
+        if requests <= 0.0 {
+            return Err(format!(
+                "{}: no more answers in {seconds} s more: server or machine stuck",
+                server.address()
+            ));
+        }
+        let alone = wrk::run(&load(connections, pipeline, ALONE_SECONDS), &url(server))?;
+        figures.push(Figures {
+            cpu_us: (long.cpu_ns as f64 - short.cpu_ns as f64) / 1000.0 / requests,
+            requests_per_s: requests / seconds as f64,
+            p99_ms: alone.p99_ms,
+            socket_errors: long.report.socket_errors,
+        });
     }
-    Ok(Figures {
-        cpu_us: (long_ns as f64 - short_ns as f64) / 1000.0 / requests,
-        requests_per_s: requests / (long.seconds - short.seconds),
-        p99_ms: long.p99_ms,
-        socket_errors: long.socket_errors,
-    })
+    figures
+        .try_into()
+        .map_err(|_| "two servers have two figures".into())
+}
+
+pub(super) fn load(connections: usize, pipeline: usize, seconds: u64) -> Load {
+    Load {
+        connections,
+        pipeline,
+        seconds,
+        core: CLIENT_CORE,
+    }
+}
+
+pub(super) fn url(server: &Server) -> String {
+    format!("http://{}{PATH}", server.address())
 }
 
 /// CPU time of all threads of a process.
-fn cpu_ns(pid: u32) -> Done<u64> {
+pub(super) fn cpu_ns(pid: u32) -> Done<u64> {
     let folder = format!("/proc/{pid}/task");
     let threads = std::fs::read_dir(&folder).map_err(|error| format!("{folder}: {error}"))?;
     let mut sum = 0;
@@ -435,7 +446,7 @@ mod tests {
         let parsed = Options::parse(&["--rounds", "2", "--server", "a"]).expect("good options");
         assert_eq!(
             (parsed.rounds, parsed.seconds, parsed.connections),
-            (2, 6, None)
+            (2, 5, None)
         );
         for bad in [&["--rounds", "0"][..], &["--rounds"], &["--fast", "1"]] {
             assert!(Options::parse(bad).is_err(), "{bad:?}");

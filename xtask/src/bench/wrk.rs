@@ -4,7 +4,7 @@
 //! counted as wrong.
 
 use crate::shell::{Done, output, root};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 /// One run.
 pub(crate) struct Load {
@@ -36,22 +36,71 @@ pub(crate) const PIPELINE: usize = 16;
 
 /// Runs `wrk` with one thread.
 pub(crate) fn run(load: &Load, url: &str) -> Done<Report> {
+    let text = output(&mut command(load, url))?;
+    parse(&text).map_err(|fault| format!("wrk printed {fault}:\n{text}"))
+}
+
+fn command(load: &Load, url: &str) -> Command {
     let mut command = Command::new("taskset");
     command
         .arg("-c")
         .arg(load.core.to_string())
         .args(["wrk", "-t1", "--latency"]);
-    command.args(["--timeout", "8s", &format!("-c{}", load.connections)]);
+    command.args(["--timeout", "60s", &format!("-c{}", load.connections)]);
     command.arg(format!("-d{}s", load.seconds));
     if load.pipeline == PIPELINE {
         command.arg("-s").arg(root().join("bench/pipeline.lua"));
     }
-    let text = output(command.arg(url))?;
-    let report = parse(&text).map_err(|fault| format!("wrk printed {fault}:\n{text}"))?;
-    if report.requests == 0 {
-        return Err(format!("wrk: {url} answered nothing:\n{text}"));
+    command.arg(url);
+    command
+}
+
+/// A `wrk` that runs, or is stopped. Dropping it ends it.
+pub(crate) struct Running(Option<Child>);
+
+impl Running {
+    /// Starts one.
+    pub(crate) fn start(load: &Load, url: &str) -> Done<Self> {
+        let started = command(load, url).stdout(Stdio::piped()).spawn();
+        let child = started.map_err(|error| format!("wrk: cannot start: {error}"))?;
+        Ok(Running(Some(child)))
     }
-    Ok(report)
+
+    /// Has it do nothing until `go`.
+    pub(crate) fn stop(&self) -> Done {
+        self.signal("-STOP")
+    }
+
+    /// Has it go on.
+    pub(crate) fn go(&self) -> Done {
+        self.signal("-CONT")
+    }
+
+    fn signal(&self, name: &str) -> Done {
+        let pid = self.0.as_ref().map_or(0, Child::id).to_string();
+        crate::shell::run(Command::new("kill").args([name, &pid]))
+    }
+
+    /// Has it go on and waits for its report.
+    pub(crate) fn finish(mut self) -> Done<Report> {
+        self.go()?;
+        let child = self.0.take().expect("present until now");
+        let output = child
+            .wait_with_output()
+            .map_err(|error| format!("wrk: {error}"))?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        parse(&text).map_err(|fault| format!("wrk printed {fault}:\n{text}"))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            // Both fail only when it has ended already.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
 }
 
 /// Holds that many connections for two seconds; every one must be answered, and rightly.
