@@ -54,6 +54,14 @@ fn main() {
         if *stands {
             assert!(said.contains("(main), spawned at"), "{name}: {said}");
         }
+        if *name == "locks and messages" {
+            for innermost in [
+                "locks_and_messages\n             at ",
+                "get\n             at ",
+            ] {
+                assert!(said.contains(innermost), "{name}: {said}");
+            }
+        }
     }
     println!("{} cases stand still or do not; ok", CASES.len());
 }
@@ -81,13 +89,18 @@ fn locks_and_messages() {
     let theirs = Arc::clone(&lock);
     tarae::spawn(move || {
         let _held = theirs.lock().unwrap();
-        receiver.recv().unwrap_err();
+        get(&receiver);
     });
     while lock.try_lock().is_ok() {
         tarae::yield_now();
     }
     drop(lock.lock());
     drop(sender);
+}
+
+#[inline(never)]
+fn get(receiver: &mpsc::Receiver<()>) {
+    receiver.recv().unwrap_err();
 }
 
 /// Many on both workers, after a lot of work.
