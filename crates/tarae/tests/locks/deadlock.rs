@@ -170,6 +170,26 @@ fn deadlock_across_workers() {
     });
 }
 
+/// The names on the stack take longer to find than is left of the runtime.
+#[test]
+fn deadlock_right_before_the_end() {
+    let said = alone_saying("deadlock::deadlock_right_before_the_end", || {
+        run_stuck(1, || {
+            let lock = Arc::new(Mutex::new(()));
+            let theirs = Arc::clone(&lock);
+            let _selfish = named("selfish", move || {
+                let _held = theirs.lock().unwrap();
+                ship(&theirs);
+            });
+            until(|| lock.try_lock().is_err());
+            // More than one round of the worker's loop, so that the walk ends.
+            (0..500).for_each(|_| tarae::yield_now());
+        });
+    });
+    let Some(said) = said else { return };
+    assert!(said.contains("ship\n             at "), "{said}");
+}
+
 #[inline(never)]
 fn ship(stock: &Mutex<()>) {
     drop(stock.lock());

@@ -12,6 +12,7 @@ const CASES: &[(&str, fn(), bool)] = &[
     ("park", || stands(1, tarae::thread::park), true),
     ("two workers", || stands(2, tarae::thread::park), true),
     ("locks and messages", || stands(2, locks_and_messages), true),
+    ("a circle", || stands(2, circle), true),
     ("spread out", || stands(2, spread_out), true),
     (
         "sleep",
@@ -96,6 +97,13 @@ fn locks_and_messages() {
     }
     drop(lock.lock());
     drop(sender);
+}
+
+/// It is reported as one first, by a thread that is not to be taken for one that could help.
+fn circle() {
+    let lock = Mutex::new(());
+    let _held = lock.lock();
+    drop(lock.lock());
 }
 
 #[inline(never)]
