@@ -54,7 +54,7 @@ use crate::stack::{self, Class};
 /// is in throws, and every further pause throws again until the function has returned. Where panics
 /// abort (`panic = "abort"`) the stack is leaked instead.
 pub struct Coroutine<Y = (), R = ()> {
-    inner: Option<Switch<Y, R>>,
+    inner: Option<Switch<(), Y, R>>,
 }
 
 /// What a [`Coroutine`] did when it was resumed.
@@ -155,7 +155,7 @@ impl<Y: 'static, R: 'static> Coroutine<Y, R> {
             .expect("a finished coroutine was resumed");
         assert!(!inner.done(), "a finished coroutine was resumed");
         let _nesting = Nesting::deeper();
-        match inner.resume() {
+        match inner.resume(()) {
             CoroutineResult::Yield(value) => Resumed::Paused(value),
             CoroutineResult::Return(value) => Resumed::Finished(value),
         }

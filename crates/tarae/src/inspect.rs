@@ -1,16 +1,57 @@
 //! What the runtime is doing: plain data, for whoever wants to show it.
 //!
 //! Public. Asks every worker through its inbox and never touches another worker's state.
+//!
+//! # What is it doing?
+//!
+//! [`coroutines`] lists all of them with what they wait for, [`dump`] also says where in the
+//! program each of them is:
+//!
+//! ```
+//! use std::time::Duration;
+//! use tarae::inspect::{State, dump};
+//! use tarae::sync::mpsc::{Receiver, channel};
+//!
+//! #[inline(never)]
+//! fn next_order(orders: &Receiver<u32>) -> Option<u32> {
+//!     orders.recv().ok()
+//! }
+//!
+//! tarae::Builder::new().workers(1).run(|| {
+//!     let (_customer, orders) = channel();
+//!     let shop = tarae::thread::Builder::new().name("shop".into());
+//!     shop.spawn(move || while next_order(&orders).is_some() {}).unwrap();
+//!     tarae::yield_now();
+//!
+//!     let all = dump(Duration::from_secs(1));
+//!     let shop = all.iter().find(|d| d.coroutine.name.as_deref() == Some("shop")).unwrap();
+//!     assert_eq!(shop.coroutine.state, State::Parked);
+//!     println!("waits for {} at {}", shop.coroutine.waits_for, shop.coroutine.spawned_at);
+//!     for frame in &shop.stack {
+//!         println!("{frame}");
+//!     }
+//!     // The call that waits comes first; how it waits is left out.
+//!     let innermost = shop.stack[0].function.as_deref().unwrap();
+//!     assert!(innermost.contains("next_order"), "{innermost}");
+//! })
+//! .unwrap();
+//! ```
+//!
+//! Coroutines that wait for each other for ever are reported without being asked for: see
+//! [`deadlocks`]. For a worker that does not answer there is
+//! [`Builder::watchdog`](crate::Builder::watchdog).
 
 use std::os::fd::RawFd;
 use std::panic::Location;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::driver::Wake;
+use crate::offload;
+use crate::sched::frames::Known;
 use crate::sched::seed::Seed;
-use crate::sched::task::{Status, Task};
+use crate::sched::task::{Status, Task, TaskRef};
 use crate::sched::worker::Worker;
 use crate::sched::{self, Cancel, Unparker, deadlock};
 
@@ -107,10 +148,12 @@ pub struct Deadlocked {
     pub spawned_at: &'static Location<'static>,
     /// What it waits for.
     pub waits_for: WaitReason,
+    /// The calls it is suspended in, as in [`Dump::stack`].
+    pub stack: Vec<Frame>,
 }
 
 /// The deadlocks found in this process so far, the latest last; of many, the latest 64. Each has
-/// been reported to standard error when it was found, which is when the last of its members began
+/// been reported to standard error, stacks included, right after the last of its members had begun
 /// to wait; nobody was woken or ended.
 ///
 /// Seen are waits that nothing else can end: for the locks of [`sync`](crate::sync), a writer's or
@@ -132,6 +175,7 @@ pub fn deadlocks() -> Vec<Deadlock> {
         name: step.name,
         spawned_at: step.spawned_at,
         waits_for: step.reason,
+        stack: step.stack,
     };
     let cycle = |steps: Vec<deadlock::Step>| Deadlock {
         members: steps.into_iter().map(member).collect(),
@@ -139,9 +183,16 @@ pub fn deadlocks() -> Vec<Deadlock> {
     deadlock::found().into_iter().map(cycle).collect()
 }
 
-struct Gathering {
-    found: Vec<Coroutine>,
-    missing: usize,
+/// A coroutine and what it is in the middle of.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Dump {
+    /// Who it is and what it waits for.
+    pub coroutine: Coroutine,
+    /// The calls it is suspended in, the innermost first: from whatever called into this crate to
+    /// wait, out to where the coroutine begins. Of more than 256 calls, the innermost. Empty if it
+    /// is [unstarted](State::Unstarted), [idle](State::Idle), or has just ended.
+    pub stack: Vec<Frame>,
 }
 
 /// Every coroutine of the runtime that this is called in; empty outside. Waits until all workers
@@ -165,41 +216,131 @@ struct Gathering {
 /// .unwrap();
 /// ```
 pub fn coroutines(patience: Duration) -> Vec<Coroutine> {
+    ask_workers(patience, |worker, index, answer| {
+        let mut found = Vec::new();
+        worker.for_each(|task| found.push(describe(task, index)));
+        worker.for_each_seed(|seed, fd| found.push(describe_seed(seed, fd, index)));
+        answer.add(&mut found);
+    })
+}
+
+/// As [`coroutines`], with their stacks. The one that asks is suspended like the others meanwhile,
+/// and so it is in the list.
+///
+/// A coroutine costs its worker some tens of microseconds; after each few of them others have their
+/// turn, so each is shown at a moment of its own. The names are found on a thread of the
+/// [blocking](crate::offload::Pool::Blocking) pool, which for the first time takes long (the
+/// debug information of the program is read) and is not bounded by `patience`. When the caller is
+/// cancelled, it gives what is there; names are then found in place.
+///
+/// Functions have names unless the program is stripped of them; files and lines are there if it was
+/// compiled with debug information.
+///
+/// # Examples
+///
+/// See the [module](self).
+pub fn dump(patience: Duration) -> Vec<Dump> {
+    let found = ask_workers(patience, |worker, index, answer| {
+        let mut waiting = Vec::new();
+        worker.for_each(|task| {
+            if task.state().0 == Status::Unstarted {
+                waiting.push((describe(task, index), Vec::new()));
+            }
+        });
+        worker.for_each_seed(|seed, fd| {
+            waiting.push((describe_seed(seed, fd, index), Vec::new()));
+        });
+        answer.add(&mut waiting);
+        dump_some(worker, index, worker.all_started(), answer);
+    });
+    let with_names = || {
+        let mut known = Known::default();
+        let dump = |(coroutine, calls): &(Coroutine, Vec<usize>)| Dump {
+            coroutine: coroutine.clone(),
+            stack: known.symbolised_waiting(calls),
+        };
+        found.iter().map(dump).collect()
+    };
+    offload::blocking(with_names).unwrap_or_else(|_| with_names())
+}
+
+/// Stacks that a worker looks at in one go.
+const STACKS_AT_ONCE: usize = 16;
+
+/// The rest of a worker's answer to `dump`: of these, those that have not ended.
+fn dump_some(
+    worker: &'static Worker,
+    index: usize,
+    mut left: Vec<TaskRef>,
+    answer: Answer<(Coroutine, Vec<usize>)>,
+) {
+    let now = left.split_off(left.len().saturating_sub(STACKS_AT_ONCE));
+    let now = now.iter().filter(|task| task.state().0 != Status::Finished);
+    let dump = |task: &TaskRef| (describe(task, index), worker.calls(task));
+    answer.add(&mut now.map(dump).collect());
+    if !left.is_empty() {
+        let home = worker.shared();
+        home.post(move |there| dump_some(there, index, left, answer));
+    }
+}
+
+/// One worker's answer to whoever has asked all of them. It ends when this is dropped.
+struct Answer<T> {
+    gathering: Arc<Mutex<Gathering<T>>>,
+    asker: Unparker,
+}
+
+struct Gathering<T> {
+    found: Vec<T>,
+    missing: usize,
+}
+
+impl<T> Answer<T> {
+    fn add(&self, found: &mut Vec<T>) {
+        locked(&self.gathering).found.append(found);
+    }
+}
+
+impl<T> Drop for Answer<T> {
+    fn drop(&mut self) {
+        locked(&self.gathering).missing -= 1;
+        self.asker.unpark();
+    }
+}
+
+fn locked<T>(gathering: &Mutex<Gathering<T>>) -> MutexGuard<'_, Gathering<T>> {
+    gathering.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Has each worker of this runtime answer, and gives what they have found until all have, or the
+/// patience ends.
+fn ask_workers<T: Send + 'static>(
+    patience: Duration,
+    question: impl Fn(&'static Worker, usize, Answer<T>) + Copy + Send + 'static,
+) -> Vec<T> {
     let Some(here) = Worker::current() else {
         return Vec::new();
     };
     let workers = here.runtime_workers();
-    let gathering = Gathering {
+    let gathering = Arc::new(Mutex::new(Gathering {
         found: Vec::new(),
         missing: workers.len(),
-    };
-    let gathering = Arc::new(Mutex::new(gathering));
+    }));
     for (index, worker) in workers.iter().enumerate() {
-        let (theirs, asker) = (Arc::clone(&gathering), Unparker::current());
-        let answer = move |worker: &'static Worker| {
-            let mut found = Vec::new();
-            worker.for_each(|task| found.push(describe(task, index)));
-            worker.for_each_seed(|seed, fd| found.push(describe_seed(seed, fd, index)));
-            let mut gathering = theirs.lock().unwrap_or_else(PoisonError::into_inner);
-            gathering.found.append(&mut found);
-            gathering.missing -= 1;
-            asker.unpark();
+        let answer = Answer {
+            gathering: Arc::clone(&gathering),
+            asker: Unparker::current(),
         };
-        worker.post(answer);
+        worker.post(move |worker| question(worker, index, answer));
     }
     let deadline = sched::now().checked_add(patience);
-    loop {
-        {
-            let mut gathering = gathering.lock().unwrap_or_else(PoisonError::into_inner);
-            if gathering.missing == 0 {
-                return std::mem::take(&mut gathering.found);
-            }
-        }
+    let all_there = || locked(&gathering).missing == 0;
+    while !all_there() {
         if sched::park(WaitReason::Park, deadline, Cancel::Yes) != Wake::Ready {
-            let mut gathering = gathering.lock().unwrap_or_else(PoisonError::into_inner);
-            return std::mem::take(&mut gathering.found);
+            break;
         }
     }
+    std::mem::take(&mut locked(&gathering).found)
 }
 
 fn describe(task: &Task, worker: usize) -> Coroutine {

@@ -20,6 +20,9 @@
 //! worker aside: a lock knows who locked it). While a lock is on its way from one holder to the
 //! next, it has no owner. Plain threads are not known here: a cycle through one is not seen.
 //!
+//! A report needs the stacks' functions, whose names take a while to find. So a thread of its own
+//! finds and prints them; `run` waits for it at its end, and so does whoever counts threads.
+//!
 //! The pointers in `Blocked` go to what the blocked coroutine's frames borrow. They are followed
 //! only while it is parked in that wait, on its own thread, where those frames cannot end.
 
@@ -27,12 +30,15 @@ use std::panic::Location;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 
 use super::WaitReason;
+use super::frames::{Known, Listed};
 use super::shared::Shared;
-use super::task::{Status, Task, TaskRef};
+use super::task::{Status, Task, TaskRef, contain};
 use super::worker::Worker;
 use crate::driver::slab::NONE;
+use crate::inspect::Frame;
 
 /// Members of a cycle that are followed at most.
 const LENGTH_MAX: usize = 1_000;
@@ -184,6 +190,10 @@ pub(crate) struct Step {
     pub(crate) name: Option<String>,
     pub(crate) spawned_at: &'static Location<'static>,
     pub(crate) reason: WaitReason,
+    /// What it is suspended in; empty before its report is told.
+    pub(crate) stack: Vec<Frame>,
+    /// The same as addresses; noted by the second walk.
+    calls: Vec<usize>,
     /// The number of its wait.
     wait: u64,
 }
@@ -198,6 +208,8 @@ fn step(task: &Task, blocked: Blocked) -> Step {
             // SAFETY: as in `blocked_on`.
             Blocked::End(task) => WaitReason::Join(unsafe { task.as_ref() }.info.id),
         },
+        stack: Vec::new(),
+        calls: Vec::new(),
         wait: task.waits.get(),
     }
 }
@@ -246,7 +258,8 @@ fn follow(worker: &Worker, mut target: Target, mut walk: Walk) {
             home.post(move |there| follow(there, target, walk));
             return;
         }
-        let Some((step, next)) = look(worker, &target) else {
+        let again = walk.expected.is_some();
+        let Some((step, next)) = look(worker, &target, again) else {
             return;
         };
         if !walk.add(step) {
@@ -267,7 +280,7 @@ fn close(worker: &Worker, first: Target, walk: Walk) {
     };
     // Through the inbox in any case: the first member has not parked yet if this is its worker.
     home.post(move |there| {
-        let Some((step, next)) = look(there, &first) else {
+        let Some((step, next)) = look(there, &first, true) else {
             return;
         };
         if step.wait == steps[0].wait {
@@ -276,8 +289,9 @@ fn close(worker: &Worker, first: Target, walk: Walk) {
     });
 }
 
-/// Whom one of this worker's coroutines waits for, if it is parked for somebody, for good.
-fn look(worker: &Worker, target: &Target) -> Option<(Step, Target)> {
+/// Whom one of this worker's coroutines waits for, if it is parked for somebody, for good; on
+/// request with its calls. Those of the second walk are never asked for while a coroutine runs.
+fn look(worker: &Worker, target: &Target, with_calls: bool) -> Option<(Step, Target)> {
     let task = match target {
         Target::Placed { slot, id, .. } => worker.started(*slot, *id)?,
         Target::Task(task) if worker.owns(task) => task.clone(),
@@ -289,19 +303,40 @@ fn look(worker: &Worker, target: &Target) -> Option<(Step, Target)> {
         return None;
     }
     let blocked = task.blocked.get()?;
-    Some((step(&task, blocked), blocked_on(blocked)))
+    let mut step = step(&task, blocked);
+    if with_calls {
+        step.calls = worker.calls(&task);
+    }
+    Some((step, blocked_on(blocked)))
 }
 
 /// The cycles found so far, the latest last.
-static REPORTS: Mutex<Vec<Vec<Step>>> = Mutex::new(Vec::new());
+static REPORTS: Mutex<Vec<Report>> = Mutex::new(Vec::new());
+/// The threads that are about to tell of some.
+static TELLING: Mutex<Vec<JoinHandle<()>>> = Mutex::new(Vec::new());
 
-fn reports() -> MutexGuard<'static, Vec<Vec<Step>>> {
-    REPORTS.lock().unwrap_or_else(PoisonError::into_inner)
+struct Report {
+    steps: Vec<Step>,
+    told: bool,
 }
 
-/// Each cycle found so far, as plain data.
+impl Report {
+    /// Whether it is of the very same waits.
+    fn is_of(&self, steps: &[Step]) -> bool {
+        let waits = |steps: &[Step]| -> Vec<_> { steps.iter().map(|s| (s.id, s.wait)).collect() };
+        waits(&self.steps) == waits(steps)
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Each cycle told of so far, as plain data.
 pub(crate) fn found() -> Vec<Vec<Step>> {
-    reports().clone()
+    let reports = locked(&REPORTS);
+    let told = reports.iter().filter(|report| report.told);
+    told.map(|report| report.steps.clone()).collect()
 }
 
 fn report(mut steps: Vec<Step>) {
@@ -309,20 +344,51 @@ fn report(mut steps: Vec<Step>) {
     let first = steps.iter().enumerate().min_by_key(|(_, step)| step.id);
     let first = first.map_or(0, |(at, _)| at);
     steps.rotate_left(first);
-    let mut reports = reports();
-    let same = |known: &Vec<Step>| {
-        let waits = |steps: &[Step]| -> Vec<_> { steps.iter().map(|s| (s.id, s.wait)).collect() };
-        waits(known) == waits(&steps)
-    };
-    if reports.iter().any(same) {
+    let mut reports = locked(&REPORTS);
+    if reports.iter().any(|known| known.is_of(&steps)) {
         return;
     }
     if reports.len() == REPORTS_MAX {
         reports.remove(0);
     }
-    reports.push(steps.clone());
+    reports.push(Report {
+        steps: steps.clone(),
+        told: false,
+    });
     drop(reports);
+    let mut telling = locked(&TELLING);
+    telling.retain(|thread| !thread.is_finished());
+    let thread = std::thread::Builder::new().name("tarae-report".into());
+    let theirs = steps.clone();
+    match thread.spawn(move || tell(theirs)) {
+        Ok(thread) => telling.push(thread),
+        Err(_) => tell(steps),
+    }
+}
+
+/// Prints a report and notes that it is told.
+fn tell(mut steps: Vec<Step>) {
+    contain(|| {
+        let mut known = Known::default();
+        for step in &mut steps {
+            step.stack = known.symbolised_waiting(&step.calls);
+        }
+    });
     eprint!("{}", describe(&steps));
+    let mut reports = locked(&REPORTS);
+    if let Some(report) = reports.iter_mut().find(|known| known.is_of(&steps)) {
+        *report = Report { steps, told: true };
+    }
+}
+
+/// Waits until all that was found has been told. Gives true.
+pub(super) fn await_reports() -> bool {
+    let telling = std::mem::take(&mut *locked(&TELLING));
+    for thread in telling {
+        // One that panicked could not print.
+        let _ = thread.join();
+    }
+    true
 }
 
 fn describe(steps: &[Step]) -> String {
@@ -339,7 +405,8 @@ fn describe(steps: &[Step]) -> String {
             _ => String::new(),
         };
         text.push_str(&format!(
-            "  coroutine {id} ({name}), spawned at {site}, waits for {reason}{held}\n"
+            "  coroutine {id} ({name}), spawned at {site}, waits for {reason}{held}{}\n",
+            Listed(&step.stack)
         ));
     }
     text

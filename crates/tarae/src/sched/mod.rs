@@ -12,6 +12,7 @@
 //! * `inbox`, `park`, `join`, `ring`: the lock-free protocols, model-checked
 //! * `seed`: a coroutine that is yet to be made, when something is readable
 //! * `handle`: `JoinHandle`
+//! * `frames`: which functions the calls on a stack are in
 //! * `deadlock`: cycles of coroutines that wait for each other
 //! * `standstill`: nothing can ever run again
 //! * `context`, `cancel`: the deadlines, tokens and scopes that a wait stands inside of
@@ -28,6 +29,7 @@ pub(crate) mod cancel;
 mod choice;
 pub(crate) mod context;
 pub(crate) mod deadlock;
+pub(crate) mod frames;
 pub(crate) mod handle;
 mod inbox;
 pub(crate) mod io;

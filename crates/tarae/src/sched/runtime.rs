@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak, mpsc};
 use std::time::{Duration, Instant};
 
+use super::deadlock;
 use super::handle::{JoinError, JoinHandle};
 use super::lent;
 use super::overdue::Lookout;
@@ -274,6 +275,7 @@ impl Builder {
         // Callbacks and states that were put aside too late are dropped with it.
         contain(move || drop(worker));
         drop(watchdog);
+        deadlock::await_reports();
         if runtime.ends_standing() {
             return Err(RunError {
                 kind: Kind::Deadlock,

@@ -12,6 +12,7 @@ use std::io;
 use std::panic::Location;
 use std::sync::Arc;
 
+use super::deadlock;
 use super::handle::{JoinError, JoinHandle};
 use super::runtime::{Builder, Switch};
 use super::task::{Affinity, Blueprint, contain};
@@ -103,6 +104,7 @@ pub(crate) fn run<T>(
     });
     // Callbacks and states that were put aside too late are dropped with them.
     contain(move || drop(workers));
+    deadlock::await_reports();
     stuck?;
     if !stragglers.is_empty() {
         return Err(Stuck::Stragglers(stragglers));

@@ -44,6 +44,7 @@ impl Standstill {
         word % CEASED == workers.len() as u64
             && !self.is_reached()
             && workers.iter().all(nothing)
+            && super::deadlock::await_reports()
             && crate::sys::threads().is_ok_and(|count| count == workers.len())
             && self.word.load(Ordering::SeqCst) == word
             && !self.reached.swap(true, Ordering::AcqRel)

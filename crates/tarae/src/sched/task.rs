@@ -39,9 +39,10 @@ use super::shared::Shared;
 use crate::driver::slab::NONE;
 use crate::driver::{WaitKey, Wake};
 use crate::stack::Class;
+use crate::stack::switch::Request;
 
-pub(super) type Switch = crate::stack::switch::Switch<(), ()>;
-pub(super) type SwitchOut = corosensei::Yielder<(), ()>;
+pub(super) type Switch = crate::stack::switch::Switch<Request, (), ()>;
+pub(super) type SwitchOut = corosensei::Yielder<Request, ()>;
 
 /// What can stand in a worker's inbox: a task, or a posted function. Always the first field.
 #[repr(C)]

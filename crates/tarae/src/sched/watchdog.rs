@@ -37,12 +37,13 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::WaitReason;
+use super::frames::{Known, Listed};
 use super::shared::Shared;
 use super::task::contain;
 use super::worker::Worker;
-use crate::inspect::{Coroutine, Frame, Stall, State};
+use crate::inspect::{Coroutine, Stall, State};
 use crate::stack::overflow;
-use crate::stack::trace::Copied;
+use crate::stack::trace::{COPIED_BYTES_MAX, Copied};
 use crate::sys::{self, Registers};
 
 /// What [`Builder::on_stall`](crate::Builder::on_stall) is given.
@@ -242,37 +243,17 @@ impl fmt::Display for Stall {
             None if self.stack.is_empty() => write!(f, "tarae: its thread does not answer")?,
             None => write!(f, "tarae: no coroutine holds it, but a callback or hook")?,
         }
-        for (number, frame) in self.stack.iter().enumerate() {
-            write!(f, "\n{number:4}: {frame}")?;
-        }
         write!(
             f,
-            "\ntarae: what blocks its thread or computes for long belongs into `tarae::offload`, a \
-             lock held across a wait is to be one of `tarae::sync`"
+            "{}\ntarae: what blocks its thread or computes for long belongs into `tarae::offload`, \
+             a lock held across a wait is to be one of `tarae::sync`",
+            Listed(&self.stack)
         )
-    }
-}
-
-impl fmt::Display for Frame {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.function {
-            Some(function) => f.write_str(function)?,
-            None => write!(f, "{:#x}", self.address)?,
-        }
-        if let Some(file) = &self.file {
-            write!(f, "\n             at {}", file.display())?;
-            if let Some(line) = self.line {
-                write!(f, ":{line}")?;
-            }
-        }
-        Ok(())
     }
 }
 
 // ---- asking a worker's thread -------------------------------------------------------------------
 
-/// Bytes of stack that are copied at most; the calls nearest to where the thread is.
-const COPIED_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of a name that are copied at most.
 const NAME_BYTES_MAX: usize = 256;
 
@@ -459,9 +440,9 @@ unsafe fn fill(answer: &mut Answer, registers: Registers, pulse: &Pulse) {
     let words = end.saturating_sub(start) / size_of::<usize>();
     answer.words_len = words.min(answer.words.len());
     for (index, word) in answer.words[..answer.words_len].iter_mut().enumerate() {
-        // SAFETY: between the stack pointer and the end of the stack it is on. Volatile: the
-        // compiler knows these words as somebody's locals.
-        *word = unsafe { (start as *const usize).add(index).read_volatile() };
+        // SAFETY: between the stack pointer and the end of the stack it is on, which is this
+        // thread's.
+        *word = unsafe { sys::read_word(start + index * size_of::<usize>()) };
     }
 }
 
@@ -484,57 +465,7 @@ fn describe(answer: &Answer, stall: &mut Stall) {
         start: answer.start,
         words: &answer.words[..answer.words_len],
     };
-    contain(|| stall.stack = symbolised(&copied.calls()));
-}
-
-/// The functions that calls are in, inlined ones included.
-fn symbolised(calls: &[usize]) -> Vec<Frame> {
-    let mut frames = Vec::new();
-    for &address in calls {
-        let before = frames.len();
-        // It takes the address of a return, and looks one byte below.
-        backtrace::resolve(address as *mut c_void, |symbol| {
-            frames.push(Frame {
-                address,
-                function: symbol.name().map(|name| format!("{name:#}")),
-                file: symbol.filename().map(Into::into),
-                line: symbol.lineno(),
-            });
-        });
-        if frames.len() == before {
-            frames.push(Frame {
-                address,
-                function: None,
-                file: None,
-                line: None,
-            });
-        }
-    }
-    let plumbing = frames
-        .iter()
-        .rev()
-        .take_while(|frame| is_plumbing(frame))
-        .count();
-    frames.truncate(frames.len() - plumbing);
-    frames
-}
-
-/// Whether a frame belongs to how a coroutine is started. At the outer end they are left out.
-fn is_plumbing(frame: &Frame) -> bool {
-    const OF: &[&str] = &[
-        "corosensei::",
-        "tarae::sched::",
-        "std::panic",
-        "__rust_try",
-        "stack_init_trampoline",
-        "core::ops::function::",
-        "core::panic::unwind_safe::",
-    ];
-    let Some(function) = &frame.function else {
-        return true;
-    };
-    let function = function.trim_start_matches('<');
-    OF.iter().any(|of| function.starts_with(of))
+    contain(|| stall.stack = Known::default().symbolised(&copied.calls()));
 }
 
 #[cfg(test)]
@@ -626,21 +557,5 @@ mod tests {
             watcher.join().unwrap()
         });
         assert_eq!(asleep.unwrap(), (true, 0));
-    }
-
-    #[test]
-    fn how_a_coroutine_is_started_is_left_out() {
-        let frame = |function: Option<&str>| Frame {
-            address: 1,
-            function: function.map(str::to_owned),
-            file: None,
-            line: None,
-        };
-        assert!(is_plumbing(&frame(Some("tarae::sched::task::run"))));
-        assert!(is_plumbing(&frame(Some(
-            "<corosensei::Coroutine<I> as Drop>::drop"
-        ))));
-        assert!(is_plumbing(&frame(None)));
-        assert!(!is_plumbing(&frame(Some("shop::tarae::sched::order"))));
     }
 }

@@ -31,6 +31,7 @@ use crate::driver::slab::{NONE, Slab};
 use crate::driver::{Backend, Direction, Driver, Epoll, Source, Wake, Woken};
 use crate::stack::Cache;
 use crate::stack::overflow::{self, Occupant};
+use crate::stack::switch;
 use starved::Starved;
 
 /// Coroutines run between two looks at the driver.
@@ -261,7 +262,7 @@ impl Worker {
         task.cancellable.set(cancel == Cancel::Yes);
         let _panicking = self.note_panic();
         // SAFETY: set when the coroutine started; lives on its stack.
-        unsafe { (*task.switch_out.get()).suspend(()) };
+        switch::suspend(unsafe { &*task.switch_out.get() });
         task.reason.set(WaitReason::None);
         task.wake.get()
     }
@@ -571,7 +572,7 @@ impl Worker {
         self.shared.note_running(&header.info);
         // SAFETY: started, suspended and on its own thread: nobody else touches the switch.
         let switch = unsafe { (*header.switch.get()).as_mut() }.expect("a started coroutine");
-        let ended = switch.resume().as_return().is_some();
+        let ended = switch.resume(None).as_return().is_some();
         self.shared.note_stopped();
         self.current.set(None);
         self.call_hook(Switch::Out, task);
@@ -608,7 +609,7 @@ impl Worker {
             Err(error) => return Err((task, error)),
         };
         let pointer = task.as_ptr();
-        let switch = super::task::Switch::with_stack(stack, move |out, ()| {
+        let switch = super::task::Switch::with_stack(stack, move |out, _| {
             // SAFETY: `live` keeps the task alive while it runs.
             unsafe { pointer.as_ref() }.switch_out.set(out);
             // SAFETY: on the coroutine's own stack, once.

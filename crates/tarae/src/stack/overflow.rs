@@ -173,6 +173,11 @@ fn slot_of(address: usize) -> Option<Slot> {
     None
 }
 
+/// Where the frames end on the stack that an address lies in; none on a stack that is not of ours.
+pub(super) fn frames_end(address: usize) -> Option<usize> {
+    slot_of(address).map(|slot| slot.top - size_of::<Occupant>())
+}
+
 /// Who lives on the stack that a thread runs on.
 pub(crate) struct Resident {
     /// 0 for a bare coroutine.

@@ -9,22 +9,60 @@
 //! after it is back, also by a panic. A fiber is destroyed by a side that is not in it.
 
 use std::mem::ManuallyDrop;
+use std::ptr::NonNull;
 
 use corosensei::{CoroutineResult, Yielder};
 
-use super::Stack;
+use super::trace::{COPIED_BYTES_MAX, Copied};
+use super::{Stack, overflow};
+use crate::sys::{self, Registers};
 
 /// As `corosensei::Coroutine`.
-pub(crate) struct Switch<Y, R> {
-    inner: ManuallyDrop<corosensei::Coroutine<(), Y, R, Stack>>,
+pub(crate) struct Switch<I, Y, R> {
+    inner: ManuallyDrop<corosensei::Coroutine<I, Y, R, Stack>>,
     fiber: Fiber,
 }
 
-impl<Y: 'static, R: 'static> Switch<Y, R> {
+/// With what a function that suspends itself by [`suspend`] is resumed: to go on or, if that is a
+/// place for its registers, to leave them there and suspend itself again.
+pub(crate) type Request = Option<NonNull<Registers>>;
+
+/// Suspends the function that runs here until it is to go on.
+#[inline(always)]
+pub(crate) fn suspend(out: &Yielder<Request, ()>) {
+    while let Some(place) = out.suspend(()) {
+        // SAFETY: `Switch::calls` waits for it, with the place in its frame.
+        unsafe { Registers::note_here(place) };
+    }
+}
+
+impl Switch<Request, (), ()> {
+    /// The calls that it is suspended in, by [`suspend`], as [`Copied::calls`] gives them. It is
+    /// asked for its registers only, so that it needs no room on its stack, and what it was
+    /// suspended in stays as it is; the rest is done here.
+    pub(crate) fn calls(&mut self) -> Vec<usize> {
+        let mut registers = Registers::zero();
+        self.resume(Some(NonNull::from(&mut registers)));
+        let start = registers.0[Registers::STACK_POINTER];
+        let end = overflow::frames_end(start).unwrap_or(start);
+        let bytes = (end - start).min(COPIED_BYTES_MAX);
+        let addresses = (start..start + bytes).step_by(size_of::<usize>());
+        // SAFETY: words of the stack that it is suspended on, which nobody runs on.
+        let words: Vec<usize> = addresses.map(|at| unsafe { sys::read_word(at) }).collect();
+        let copied = Copied {
+            registers,
+            start,
+            words: &words,
+        };
+        copied.calls()
+    }
+}
+
+impl<I: 'static, Y: 'static, R: 'static> Switch<I, Y, R> {
     pub(crate) fn with_stack(
         stack: Stack,
-        f: impl FnOnce(&Yielder<(), Y>, ()) -> R + 'static,
-    ) -> Switch<Y, R> {
+        f: impl FnOnce(&Yielder<I, Y>, I) -> R + 'static,
+    ) -> Switch<I, Y, R> {
         Switch {
             inner: ManuallyDrop::new(corosensei::Coroutine::with_stack(stack, f)),
             fiber: Fiber::new(),
@@ -32,13 +70,13 @@ impl<Y: 'static, R: 'static> Switch<Y, R> {
     }
 
     #[inline(always)]
-    pub(crate) fn resume(&mut self) -> CoroutineResult<Y, R> {
+    pub(crate) fn resume(&mut self, input: I) -> CoroutineResult<Y, R> {
         let inner = &mut self.inner;
-        self.fiber.run(|| inner.resume(()))
+        self.fiber.run(|| inner.resume(input))
     }
 }
 
-impl<Y, R> Switch<Y, R> {
+impl<I, Y, R> Switch<I, Y, R> {
     pub(crate) fn started(&self) -> bool {
         self.inner.started()
     }
@@ -58,7 +96,7 @@ impl<Y, R> Switch<Y, R> {
     }
 }
 
-impl<Y, R> Drop for Switch<Y, R> {
+impl<I, Y, R> Drop for Switch<I, Y, R> {
     fn drop(&mut self) {
         let inner = &mut self.inner;
         // SAFETY: once, here. A suspended one is unwound, on its own stack.

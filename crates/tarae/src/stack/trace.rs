@@ -1,9 +1,10 @@
 //! The calls on a stack, found from a copy of it: nothing here touches the stack itself.
 //!
-//! Called by `sched::watchdog`, on its own thread, with what a signal handler copied. A handler
-//! could unwind by itself, but would then read wherever tables and interrupted code say: inside a
-//! switch of stacks, or in assembly that is described wrongly, that is anywhere, and it would take
-//! the loader's lock on older systems. Here a wrong table ends the trace and does no more.
+//! Called by `sched::watchdog`, on its own thread, with what a signal handler copied, and by
+//! `switch`, with what was copied of a stack that nobody runs on. A handler could unwind by itself,
+//! but would then read wherever tables and interrupted code say: inside a switch of stacks, or in
+//! assembly that is described wrongly, that is anywhere, and it would take the loader's lock on
+//! older systems. Here a wrong table ends the trace and does no more.
 
 use gimli::{
     BaseAddresses, CfaRule, EhFrame, EhFrameHdr, NativeEndian, RegisterRule, UnwindContext,
@@ -12,6 +13,8 @@ use gimli::{
 
 use crate::sys::{self, Registers};
 
+/// Bytes of a stack that are copied at most; the calls nearest to where it is.
+pub(crate) const COPIED_BYTES_MAX: usize = 256 * 1024;
 /// Calls in a trace at most.
 const CALLS_MAX: usize = 256;
 

@@ -1,11 +1,13 @@
 //! Threads as the kernel knows them: their numbers, signals to one of them, its registers and the
 //! bounds of its stack; and the modules (program, libraries) whose code they run.
 //!
-//! Called by `sched::watchdog` and `stack::trace`.
+//! Called by `sched::watchdog`, `stack::trace` and `stack::switch`.
 
+use std::arch::asm;
 use std::io;
 use std::mem::MaybeUninit;
 use std::ops::Range;
+use std::ptr::NonNull;
 
 use libc::{c_int, c_void};
 
@@ -99,6 +101,83 @@ impl Registers {
         });
         Registers(values)
     }
+
+    /// Notes where this call stands, with all that the caller's caller may want restored: enough to
+    /// unwind the caller for as long as its frame lasts.
+    ///
+    /// # Safety
+    /// `into` may be written to.
+    #[inline(always)]
+    pub(crate) unsafe fn note_here(into: NonNull<Registers>) {
+        // SAFETY: the caller's promise. In the caller's own frame, since this is always inlined;
+        // neither the stack nor a register but the one named is changed.
+        #[cfg(target_arch = "x86_64")]
+        unsafe {
+            asm!(
+                "lea {here}, [rip]",
+                "mov [{into} + 8 * 16], {here}",
+                "mov [{into} + 8 * 3], rbx",
+                "mov [{into} + 8 * 6], rbp",
+                "mov [{into} + 8 * 7], rsp",
+                "mov [{into} + 8 * 12], r12",
+                "mov [{into} + 8 * 13], r13",
+                "mov [{into} + 8 * 14], r14",
+                "mov [{into} + 8 * 15], r15",
+                into = in(reg) into.as_ptr(),
+                here = out(reg) _,
+                options(nostack, preserves_flags),
+            );
+        }
+        // SAFETY: as above.
+        #[cfg(target_arch = "aarch64")]
+        unsafe {
+            asm!(
+                "adr {here}, .",
+                "str {here}, [{into}, #8 * 32]",
+                "mov {here}, sp",
+                "str {here}, [{into}, #8 * 31]",
+                "stp x19, x20, [{into}, #8 * 19]",
+                "stp x21, x22, [{into}, #8 * 21]",
+                "stp x23, x24, [{into}, #8 * 23]",
+                "stp x25, x26, [{into}, #8 * 25]",
+                "stp x27, x28, [{into}, #8 * 27]",
+                "stp x29, x30, [{into}, #8 * 29]",
+                into = in(reg) into.as_ptr(),
+                here = out(reg) _,
+                options(nostack, preserves_flags),
+            );
+        }
+    }
+}
+
+/// Reads a word of a stack: of somebody's locals, whatever the compiler or a sanitizer, which keeps
+/// gaps between them, thinks of that.
+///
+/// # Safety
+/// `address` is that of a word, which may be read and which nobody writes meanwhile.
+pub(crate) unsafe fn read_word(address: usize) -> usize {
+    let word;
+    // SAFETY: the caller's promise.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        asm!(
+            "mov {word}, [{address}]",
+            address = in(reg) address,
+            word = out(reg) word,
+            options(nostack, preserves_flags, readonly),
+        );
+    }
+    // SAFETY: as above.
+    #[cfg(target_arch = "aarch64")]
+    unsafe {
+        asm!(
+            "ldr {word}, [{address}]",
+            address = in(reg) address,
+            word = out(reg) word,
+            options(nostack, preserves_flags, readonly),
+        );
+    }
+    word
 }
 
 /// Calls `f` with the unwinding tables of the module whose code is at `address`: what lies from its

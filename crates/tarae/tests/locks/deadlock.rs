@@ -170,6 +170,88 @@ fn deadlock_across_workers() {
     });
 }
 
+/// The names on the stack take longer to find than is left of the runtime.
+#[test]
+fn deadlock_right_before_the_end() {
+    let said = alone_saying("deadlock::deadlock_right_before_the_end", || {
+        run_stuck(1, || {
+            let lock = Arc::new(Mutex::new(()));
+            let theirs = Arc::clone(&lock);
+            let _selfish = named("selfish", move || {
+                let _held = theirs.lock().unwrap();
+                ship(&theirs);
+            });
+            until(|| lock.try_lock().is_err());
+            // More than one round of the worker's loop, so that the walk ends.
+            (0..500).for_each(|_| tarae::yield_now());
+        });
+    });
+    let Some(said) = said else { return };
+    assert!(said.contains("ship\n             at "), "{said}");
+}
+
+#[inline(never)]
+fn ship(stock: &Mutex<()>) {
+    drop(stock.lock());
+}
+
+#[inline(never)]
+fn restock(orders: &Mutex<()>) {
+    // Not the very same code as `ship`, which could be made one.
+    assert!(orders.lock().is_ok());
+}
+
+/// The functions that called `lock` are on top, on two workers, in the list and in the report.
+#[test]
+fn deadlock_has_the_stacks() {
+    let said = alone_saying("deadlock::deadlock_has_the_stacks", || {
+        run_stuck(2, || {
+            let (orders, stock) = (Arc::new(Mutex::new(())), Arc::new(Mutex::new(())));
+            let turn = Arc::new(AtomicUsize::new(0));
+            let theirs = (Arc::clone(&orders), Arc::clone(&stock), Arc::clone(&turn));
+            on_worker(0, "shipper", move || {
+                let _orders = theirs.0.lock().unwrap();
+                theirs.2.fetch_add(1, SeqCst);
+                until(|| theirs.2.load(SeqCst) == 2);
+                ship(&theirs.1);
+            });
+            on_worker(1, "restocker", move || {
+                let _stock = stock.lock().unwrap();
+                turn.fetch_add(1, SeqCst);
+                until(|| turn.load(SeqCst) == 2);
+                restock(&orders);
+            });
+            until(|| !found().is_empty());
+            for member in &inspect::deadlocks()[0].members {
+                let function = match member.name.as_deref() {
+                    Some("shipper") => "ship",
+                    _ => "restock",
+                };
+                let innermost = member.stack[0].function.as_deref().unwrap();
+                // Where only lines are known, it has no module.
+                assert_eq!(innermost.rsplit("::").next(), Some(function), "{member:?}");
+            }
+        });
+    });
+    let Some(said) = said else { return };
+    let report = &said[said.find("tarae: deadlock: 2 coroutines").unwrap()..];
+    let at = |text: &str| {
+        report
+            .find(text)
+            .unwrap_or_else(|| panic!("no `{text}` in: {said}"))
+    };
+    let mut parts = [
+        (at("(shipper), spawned at"), at("ship\n             at ")),
+        (
+            at("(restocker), spawned at"),
+            at("restock\n             at "),
+        ),
+    ];
+    parts.sort_unstable();
+    let [(first, its), (second, theirs)] = parts;
+    assert!(first < its && its < second && second < theirs, "{said}");
+}
+
 /// One waits for a lock of the second, which waits for the end of the third, which waits for a lock
 /// of the first. Whoever is the last to wait, it is found. (The end of `main` cancels the join, so
 /// that nobody is left behind.)

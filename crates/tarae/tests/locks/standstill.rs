@@ -12,6 +12,7 @@ const CASES: &[(&str, fn(), bool)] = &[
     ("park", || stands(1, tarae::thread::park), true),
     ("two workers", || stands(2, tarae::thread::park), true),
     ("locks and messages", || stands(2, locks_and_messages), true),
+    ("a circle", || stands(2, circle), true),
     ("spread out", || stands(2, spread_out), true),
     (
         "sleep",
@@ -54,6 +55,14 @@ fn main() {
         if *stands {
             assert!(said.contains("(main), spawned at"), "{name}: {said}");
         }
+        if *name == "locks and messages" {
+            for innermost in [
+                "locks_and_messages\n             at ",
+                "get\n             at ",
+            ] {
+                assert!(said.contains(innermost), "{name}: {said}");
+            }
+        }
     }
     println!("{} cases stand still or do not; ok", CASES.len());
 }
@@ -81,13 +90,25 @@ fn locks_and_messages() {
     let theirs = Arc::clone(&lock);
     tarae::spawn(move || {
         let _held = theirs.lock().unwrap();
-        receiver.recv().unwrap_err();
+        get(&receiver);
     });
     while lock.try_lock().is_ok() {
         tarae::yield_now();
     }
     drop(lock.lock());
     drop(sender);
+}
+
+/// It is reported as one first, by a thread that is not to be taken for one that could help.
+fn circle() {
+    let lock = Mutex::new(());
+    let _held = lock.lock();
+    drop(lock.lock());
+}
+
+#[inline(never)]
+fn get(receiver: &mpsc::Receiver<()>) {
+    receiver.recv().unwrap_err();
 }
 
 /// Many on both workers, after a lot of work.

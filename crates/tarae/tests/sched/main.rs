@@ -6,6 +6,7 @@
 
 mod abort;
 mod bare;
+mod dumps;
 mod fairness;
 mod hazards;
 mod hooks;

@@ -215,3 +215,31 @@ fn a_panic_goes_on_and_its_seed_is_printed() {
         assert!(text.contains(wanted), "no `{wanted}` in:\n{text}");
     }
 }
+
+#[inline(never)]
+fn wait_for_orders(orders: &mpsc::Receiver<()>) {
+    assert!(orders.recv().is_err());
+}
+
+/// Looking at stacks works there too, and with one seed the run stays the same.
+#[test]
+fn stacks_are_shown_and_the_trace_is_the_same() {
+    let dumped = |seed| {
+        let report = run(seed, || {
+            let (sender, orders) = mpsc::channel();
+            let shop = named("shop").spawn(move || wait_for_orders(&orders));
+            sleep(Duration::from_secs(1));
+            let mut all = tarae::inspect::dump(Duration::from_secs(1));
+            all.retain(|one| one.coroutine.name.as_deref() == Some("shop"));
+            drop(sender);
+            shop.unwrap().join().unwrap();
+            all[0].stack[0].function.clone().unwrap()
+        });
+        report.unwrap()
+    };
+    seeds(10, |seed| {
+        let (first, second) = (dumped(seed), dumped(seed));
+        assert!(first.value.ends_with("wait_for_orders"), "{}", first.value);
+        assert_eq!(first, second);
+    });
+}

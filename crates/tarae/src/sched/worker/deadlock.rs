@@ -4,6 +4,7 @@
 //! changes nothing.
 
 use super::Worker;
+use crate::sched::frames::{Known, Listed};
 use crate::sched::task::{Task, TaskRef};
 
 impl Worker {
@@ -33,10 +34,13 @@ impl Worker {
             && !self.driver.borrow().has_waits()
     }
 
-    /// Its coroutines, all of which wait, as text; for `standstill`.
+    /// Its coroutines, all of which wait, as text with their stacks; for `standstill`.
     pub(in crate::sched) fn describe_started(&self) -> String {
-        let live = self.live.borrow();
-        let line = |(_, task): (u32, &TaskRef)| format!("  {}\n", super::ending::describe(task));
-        live.iter().map(line).collect()
+        let mut known = Known::default();
+        let describe = |task: &TaskRef| {
+            let stack = known.symbolised_waiting(&self.calls(task));
+            format!("  {}{}\n", super::ending::describe(task), Listed(&stack))
+        };
+        self.all_started().iter().map(describe).collect()
     }
 }

@@ -7,9 +7,31 @@ use std::os::fd::RawFd;
 
 use super::{Ready, Waiter, Worker};
 use crate::sched::seed::Seed;
-use crate::sched::task::{Status, Task};
+use crate::sched::task::{Status, Task, TaskRef};
 
 impl Worker {
+    /// Every coroutine that has begun here.
+    pub(crate) fn all_started(&self) -> Vec<TaskRef> {
+        let live = self.live.borrow();
+        live.iter().map(|(_, task)| task.clone()).collect()
+    }
+
+    /// The calls that one of its coroutines is suspended in, the innermost first; none while
+    /// another one runs, or of one that has ended. Takes some tens of microseconds.
+    pub(crate) fn calls(&self, task: &TaskRef) -> Vec<usize> {
+        let suspended = matches!(
+            task.status.get(),
+            Status::Ready | Status::ParkedForToken | Status::ParkedInDriver
+        );
+        if !suspended || self.in_coroutine() || !self.owns(task) {
+            return Vec::new();
+        }
+        // SAFETY: started, suspended and on its own thread, and the loop runs nobody: nobody else
+        // touches the switch.
+        let switch = unsafe { (*task.switch.get()).as_mut() };
+        switch.map_or_else(Vec::new, super::super::task::Switch::calls)
+    }
+
     /// Every coroutine here, started or not.
     pub(crate) fn for_each(&self, mut f: impl FnMut(&Task)) {
         self.live.borrow().iter().for_each(|(_, task)| f(task));
