@@ -26,7 +26,7 @@
 //! * **A started job**, the end of a scope, and calls without room for it in std's signature, such
 //!   as `lock`, are not cut short. What each call does is listed here:
 //!
-#![doc = include_str!("../../../docs/cancellation.md")]
+#![doc = include_str!("../docs/cancellation.md")]
 //!
 //! A [bare coroutine](crate::Coroutine) that pauses inside such a closure leaves it in force for
 //! whoever resumed it, until it has been resumed to the closure's end.

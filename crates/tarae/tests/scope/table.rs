@@ -1,4 +1,4 @@
-//! The table of docs/cancellation.md, row by row: each call is cut short in every way, in a
+//! The table of crates/tarae/docs/cancellation.md, row by row: each call is cut short in every way, in a
 //! coroutine and on a plain thread, and must report what the table says.
 //!
 //! A call is either cut short before it begins or some time later, perhaps while it waits: the
@@ -314,7 +314,7 @@ const COROUTINES_ONLY: &[&str] = &[
 
 /// The rows: what a call reports when cancelled, and at a deadline.
 fn rows() -> BTreeMap<&'static str, [&'static str; 2]> {
-    let text = include_str!("../../../../docs/cancellation.md");
+    let text = include_str!("../../docs/cancellation.md");
     let cells = text.lines().filter_map(|line| {
         let line = line.strip_prefix("| `")?.strip_suffix(" |")?;
         let mut cells = line.split(" | ");
