@@ -1,5 +1,5 @@
-//! The table of `docs/cancellation.md`, row by row: each call is cut short in every way, in a coroutine
-//! and on a plain thread, and must report what the table says.
+//! The table of `docs/cancellation.md`, row by row: each call is cut short in every way, in a
+//! coroutine and on a plain thread, and must report what the table says.
 //!
 //! A call is either cut short before it begins or some time later, perhaps while it waits: the
 //! report must be the same, so nothing depends on which.
