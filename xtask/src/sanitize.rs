@@ -56,6 +56,10 @@ const BOTH: &[(&str, &str)] = &[
         "the handler copies a stack with poisoned gaps, and is called late",
     ),
     (
+        "a_stack_that_is_nearly_full_is_shown_too",
+        "fills a stack by the size that its frames have without it",
+    ),
+    (
         "a_request_costs_one_receive_and_one_send",
         "counts system calls, of which the sanitizer makes some",
     ),
