@@ -295,8 +295,8 @@ fn figures(scenario: &Scenario, servers: [&Server; 2], seconds: u64) -> Done<[Fi
     } = *scenario;
     let short = turns::run(servers, connections, pipeline, SHORT_SECONDS)?;
     let long = turns::run(servers, connections, pipeline, SHORT_SECONDS + seconds)?;
-    let mut figures = Vec::new();
-    for ((short, long), server) in short.into_iter().zip(long).zip(servers) {
+    let figures = |side: usize| {
+        let (short, long, server) = (&short[side], &long[side], servers[side]);
         let requests = long.report.requests as f64 - short.report.requests as f64;
         if requests <= 0.0 {
             return Err(format!(
@@ -305,16 +305,14 @@ fn figures(scenario: &Scenario, servers: [&Server; 2], seconds: u64) -> Done<[Fi
             ));
         }
         let alone = wrk::run(&load(connections, pipeline, ALONE_SECONDS), &url(server))?;
-        figures.push(Figures {
+        Ok(Figures {
             cpu_us: (long.cpu_ns as f64 - short.cpu_ns as f64) / 1000.0 / requests,
             requests_per_s: requests / seconds as f64,
             p99_ms: alone.p99_ms,
             socket_errors: long.report.socket_errors,
-        });
-    }
-    figures
-        .try_into()
-        .map_err(|_| "two servers have two figures".into())
+        })
+    };
+    Ok([figures(0)?, figures(1)?])
 }
 
 pub(super) fn load(connections: usize, pipeline: usize, seconds: u64) -> Load {

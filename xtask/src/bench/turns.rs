@@ -49,15 +49,12 @@ pub(super) fn run(
         turn += 1;
     }
     let [one, other] = clients;
-    let reports = [one.finish()?, other.finish()?];
+    let [first, second] = [one.finish()?, other.finish()?];
     // The closing of the connections belongs to the run.
     std::thread::sleep(TURN);
-    let mut shares = Vec::new();
-    for ((report, server), before) in reports.into_iter().zip(servers).zip(before) {
-        let cpu_ns = cpu_ns(server.pid())?.saturating_sub(before);
-        shares.push(Share { cpu_ns, report });
-    }
-    shares
-        .try_into()
-        .map_err(|_| "two servers have two shares".into())
+    let share = |side: usize, report| {
+        let cpu_ns = cpu_ns(servers[side].pid())?.saturating_sub(before[side]);
+        Ok::<_, String>(Share { cpu_ns, report })
+    };
+    Ok([share(0, first)?, share(1, second)?])
 }

@@ -36,8 +36,16 @@ pub(crate) const PIPELINE: usize = 16;
 
 /// Runs `wrk` with one thread.
 pub(crate) fn run(load: &Load, url: &str) -> Done<Report> {
-    let text = output(&mut command(load, url))?;
-    parse(&text).map_err(|fault| format!("wrk printed {fault}:\n{text}"))
+    report(url, &output(&mut command(load, url))?)
+}
+
+/// Of a server that answered at least once.
+fn report(url: &str, text: &str) -> Done<Report> {
+    let report = parse(text).map_err(|fault| format!("wrk printed {fault}:\n{text}"))?;
+    if report.requests == 0 {
+        return Err(format!("wrk: {url} answered nothing:\n{text}"));
+    }
+    Ok(report)
 }
 
 fn command(load: &Load, url: &str) -> Command {
@@ -46,7 +54,7 @@ fn command(load: &Load, url: &str) -> Command {
         .arg("-c")
         .arg(load.core.to_string())
         .args(["wrk", "-t1", "--latency"]);
-    command.args(["--timeout", "60s", &format!("-c{}", load.connections)]);
+    command.args(["--timeout", "8s", &format!("-c{}", load.connections)]);
     command.arg(format!("-d{}s", load.seconds));
     if load.pipeline == PIPELINE {
         command.arg("-s").arg(root().join("bench/pipeline.lua"));
@@ -56,14 +64,21 @@ fn command(load: &Load, url: &str) -> Command {
 }
 
 /// A `wrk` that runs, or is stopped. Dropping it ends it.
-pub(crate) struct Running(Option<Child>);
+pub(crate) struct Running {
+    /// `None` once its report is waited for.
+    child: Option<Child>,
+    url: String,
+}
 
 impl Running {
     /// Starts one.
     pub(crate) fn start(load: &Load, url: &str) -> Done<Self> {
         let started = command(load, url).stdout(Stdio::piped()).spawn();
         let child = started.map_err(|error| format!("wrk: cannot start: {error}"))?;
-        Ok(Running(Some(child)))
+        Ok(Running {
+            child: Some(child),
+            url: url.to_owned(),
+        })
     }
 
     /// Has it do nothing until `go`.
@@ -77,25 +92,24 @@ impl Running {
     }
 
     fn signal(&self, name: &str) -> Done {
-        let pid = self.0.as_ref().map_or(0, Child::id).to_string();
+        let pid = self.child.as_ref().map_or(0, Child::id).to_string();
         crate::shell::run(Command::new("kill").args([name, &pid]))
     }
 
     /// Has it go on and waits for its report.
     pub(crate) fn finish(mut self) -> Done<Report> {
         self.go()?;
-        let child = self.0.take().expect("present until now");
+        let child = self.child.take().expect("present until now");
         let output = child
             .wait_with_output()
             .map_err(|error| format!("wrk: {error}"))?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        parse(&text).map_err(|fault| format!("wrk printed {fault}:\n{text}"))
+        report(&self.url, &String::from_utf8_lossy(&output.stdout))
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if let Some(child) = &mut self.0 {
+        if let Some(child) = &mut self.child {
             // Both fail only when it has ended already.
             let _ = child.kill();
             let _ = child.wait();
@@ -115,7 +129,7 @@ pub(crate) fn hold(url: &str, connections: usize) -> Done {
         "--latency",
     ]);
     let text = output(command.arg(url))?;
-    let report = parse(&text).map_err(|fault| format!("wrk printed {fault}:\n{text}"))?;
+    let report = report(url, &text)?;
     if report.socket_errors > 0 || report.requests < connections as u64 {
         return Err(format!(
             "{connections} connections were not all served:\n{text}"

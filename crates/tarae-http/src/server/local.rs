@@ -20,6 +20,7 @@ const POOL_MAX: usize = 256;
 /// A worker's part of a server.
 pub(super) struct Local {
     server: Weak<Core>,
+    idle_timeout: Duration,
     pool: RefCell<Vec<Buffers>>,
     common: RefCell<Rc<CommonHeaders>>,
     /// When the date in `common` will be a second old.
@@ -44,14 +45,15 @@ impl Local {
                 return Rc::clone(local);
             }
             locals.retain(|local| local.server.strong_count() > 0);
-            let now = Instant::coarse();
+            let (now, idle_timeout) = (Instant::coarse(), server.limits.idle_timeout);
             let local = Rc::new(Local {
                 server: Arc::downgrade(server),
+                idle_timeout,
                 pool: RefCell::default(),
                 common: RefCell::new(Rc::new(CommonHeaders::new(server.name.as_ref()))),
                 next_tick: Cell::new(now),
                 now: Cell::new(now),
-                idle_until: Cell::new(now.checked_add(server.limits.idle_timeout)),
+                idle_until: Cell::new(now.checked_add(idle_timeout)),
             });
             local.tick();
             locals.push(Rc::clone(&local));
@@ -96,10 +98,8 @@ impl Local {
 
     #[cold]
     fn now_is(&self, now: Instant) {
-        let idle_timeout = self.server.upgrade().map(|core| core.limits.idle_timeout);
         self.now.set(now);
-        self.idle_until
-            .set(idle_timeout.and_then(|timeout| now.checked_add(timeout)));
+        self.idle_until.set(now.checked_add(self.idle_timeout));
         if now >= self.next_tick.get() {
             self.tick();
         }

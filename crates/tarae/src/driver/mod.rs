@@ -275,3 +275,17 @@ impl<W> Driver for Backend<W> {
         either!(self, driver => unsafe { driver.step(source, operation, attempt) })
     }
 }
+
+/// Numbers below what it is called with, the same for the same seed.
+///
+/// Xorshift: Marsaglia, "Xorshift RNGs", Journal of Statistical Software 8 (2003).
+#[cfg(test)]
+fn dice(seed: u64) -> impl FnMut(u64) -> u64 {
+    let mut random = seed;
+    move |below| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random % below
+    }
+}

@@ -228,13 +228,7 @@ mod tests {
 
     #[test]
     fn agrees_with_a_sorted_map_over_random_insertions_removals_and_steps() {
-        let mut random = 0x2545_f491_4f6c_dd1du64;
-        let mut roll = move |below: u64| {
-            random ^= random << 13;
-            random ^= random >> 7;
-            random ^= random << 17;
-            random % below
-        };
+        let mut roll = crate::driver::dice(0x2545_f491_4f6c_dd1d);
         let mut timers = Timers::new();
         let mut model: BTreeMap<u64, (Tick, TimerKey)> = BTreeMap::new();
         let (mut now, mut serial) = (0, 0u64);

@@ -255,13 +255,7 @@ mod tests {
 
     #[test]
     fn agrees_with_a_plain_list_over_random_waits() {
-        let mut random = 0x9e37_79b9_7f4a_7c15u64;
-        let mut roll = move |below: u64| {
-            random ^= random << 13;
-            random ^= random >> 7;
-            random ^= random << 17;
-            random % below
-        };
+        let mut roll = crate::driver::dice(0x9e37_79b9_7f4a_7c15);
         let mut waits = Waits::new();
         let mut heads = [NONE; 4];
         let mut model: Vec<(WaitKey, u64, Option<u32>, Option<Tick>)> = Vec::new();

@@ -243,13 +243,7 @@ impl Builder {
         };
         locked(&RUNNING).push(Arc::downgrade(&runtime));
 
-        let blueprint = Blueprint {
-            body: |_: Wake| main(),
-            name: Some("main".into()),
-            spawned_at: site,
-            affinity: Affinity::Local,
-            class: runtime.class,
-        };
+        let blueprint = Blueprint::of_main(site, runtime.class).with_body(|_: Wake| main());
         // SAFETY: it stays on this thread, and has ended before this function returns, so neither
         // `main` nor its result need `Send` or `'static`.
         let (task, handle) = unsafe { JoinHandle::new(blueprint) };

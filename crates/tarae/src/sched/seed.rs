@@ -26,15 +26,18 @@ type Word = MaybeUninit<*mut ()>;
 
 struct VTable {
     affinity: Affinity,
-    grow: unsafe fn(Word, Grow) -> TaskRef,
+    grow: unsafe fn(Word, Blueprint<()>) -> TaskRef,
     drop: unsafe fn(Word),
 }
 
-/// What a seed's coroutine needs besides its body.
-struct Grow {
-    affinity: Affinity,
-    spawned_at: &'static Location<'static>,
-    class: &'static Class,
+impl VTable {
+    const fn of<F: FnOnce(Wake) + Send + 'static>(affinity: Affinity) -> VTable {
+        VTable {
+            affinity,
+            grow: grow::<F>,
+            drop: drop_body::<F>,
+        }
+    }
 }
 
 impl Seed {
@@ -44,17 +47,9 @@ impl Seed {
         F: FnOnce(Wake) + Send + 'static,
     {
         let vtable = if placed {
-            &VTable {
-                affinity: Affinity::Placed,
-                grow: grow::<F>,
-                drop: drop_body::<F>,
-            }
+            const { &VTable::of::<F>(Affinity::Placed) }
         } else {
-            &VTable {
-                affinity: Affinity::Local,
-                grow: grow::<F>,
-                drop: drop_body::<F>,
-            }
+            const { &VTable::of::<F>(Affinity::Local) }
         };
         Seed {
             vtable,
@@ -66,9 +61,11 @@ impl Seed {
     /// Makes the coroutine, with nobody to join it.
     pub(super) fn grow(self, class: &'static Class) -> TaskRef {
         let seed = ManuallyDrop::new(self);
-        let rest = Grow {
-            affinity: seed.vtable.affinity,
+        let rest = Blueprint {
+            body: (),
+            name: None,
             spawned_at: seed.spawned_at,
+            affinity: seed.vtable.affinity,
             class,
         };
         // SAFETY: the body is of the vtable's type and taken out here only.
@@ -122,17 +119,11 @@ unsafe fn unpack<F>(word: Word) -> F {
 
 /// # Safety
 /// As for `unpack`.
-unsafe fn grow<F: FnOnce(Wake) + Send + 'static>(word: Word, rest: Grow) -> TaskRef {
-    let blueprint = Blueprint {
-        // SAFETY: the caller's promise.
-        body: unsafe { unpack::<F>(word) },
-        name: None,
-        spawned_at: rest.spawned_at,
-        affinity: rest.affinity,
-        class: rest.class,
-    };
+unsafe fn grow<F: FnOnce(Wake) + Send + 'static>(word: Word, rest: Blueprint<()>) -> TaskRef {
+    // SAFETY: the caller's promise.
+    let body = unsafe { unpack::<F>(word) };
     // SAFETY: `Send` and `'static`, and it stays on this worker.
-    unsafe { TaskRef::new_detached(blueprint) }
+    unsafe { TaskRef::new_detached(rest.with_body(body)) }
 }
 
 /// # Safety

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use super::deadlock;
 use super::handle::{JoinError, JoinHandle};
 use super::runtime::{Builder, Switch};
-use super::task::{Affinity, Blueprint, contain};
+use super::task::{Blueprint, contain};
 use super::worker::Worker;
 use crate::driver::Wake;
 use crate::driver::sim::World;
@@ -74,13 +74,7 @@ pub(crate) fn run<T>(
         .map(|index| Worker::simulated(index, &runtime, world))
         .collect::<io::Result<_>>()
         .map_err(Stuck::Start)?;
-    let blueprint = Blueprint {
-        body: |_: Wake| main(),
-        name: Some("main".into()),
-        spawned_at: site,
-        affinity: Affinity::Local,
-        class: runtime.class,
-    };
+    let blueprint = Blueprint::of_main(site, runtime.class).with_body(|_: Wake| main());
     // SAFETY: it stays on this thread, and nothing runs it after this function has returned: it has
     // ended then, or its frames are leaked. So neither `main` nor its result need `Send` or
     // `'static`.

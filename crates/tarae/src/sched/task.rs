@@ -202,6 +202,32 @@ pub(crate) struct Blueprint<F> {
     pub(crate) class: &'static Class,
 }
 
+impl Blueprint<()> {
+    pub(super) fn with_body<F>(self, body: F) -> Blueprint<F> {
+        Blueprint {
+            body,
+            name: self.name,
+            spawned_at: self.spawned_at,
+            affinity: self.affinity,
+            class: self.class,
+        }
+    }
+
+    /// Of the first coroutine, which stays where it is made.
+    pub(super) fn of_main(
+        spawned_at: &'static Location<'static>,
+        class: &'static Class,
+    ) -> Blueprint<()> {
+        Blueprint {
+            body: (),
+            name: Some("main".into()),
+            spawned_at,
+            affinity: Affinity::Local,
+            class,
+        }
+    }
+}
+
 impl TaskRef {
     /// # Safety
     /// Whatever `F` borrows outlives the task's run, and the thread rules above are kept for an `F`

@@ -1,22 +1,16 @@
 //! What the tests share. Decides nothing itself.
 
-use std::sync::mpsc::{self, RecvTimeoutError};
+#[path = "../shared/guard.rs"]
+mod guards;
+
 use std::time::Duration;
 
+use guards::{Guard, guard_saying};
 use tarae::inspect::{self, WaitReason};
 
-/// Aborts the process, naming what is stuck, unless it is dropped in time.
-pub(crate) struct Guard(#[allow(dead_code)] mpsc::Sender<()>);
-
+/// Guards a test against hanging.
 pub(crate) fn guard(what: &'static str) -> Guard {
-    let (alive, ended) = mpsc::channel();
-    std::thread::spawn(move || {
-        if ended.recv_timeout(Duration::from_secs(120)) == Err(RecvTimeoutError::Timeout) {
-            eprintln!("stuck: {what}");
-            std::process::abort();
-        }
-    });
-    Guard(alive)
+    guard_saying(what, Duration::from_secs(120), || ())
 }
 
 pub(crate) fn soak() -> bool {

@@ -1,13 +1,15 @@
 //! What the tests share: a watchdog, a process of one's own, many parties at once. Decides nothing
 //! itself.
 
+#[path = "../shared/guard.rs"]
+mod guards;
 #[path = "../shared/alone.rs"]
 mod process;
 
 use std::sync::Arc;
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
+use guards::guard_saying;
 pub(crate) use process::{alone, alone_saying};
 
 /// How long a test may take before it counts as stuck.
@@ -15,16 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Runs a test; if it is stuck, names it and ends the process.
 pub(crate) fn guarded<T>(name: &'static str, test: impl FnOnce() -> T) -> T {
-    let (ended, end) = mpsc::channel::<()>();
-    std::thread::spawn(move || {
-        if end.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
-            eprintln!("`{name}` is stuck");
-            std::process::abort();
-        }
-    });
-    let result = test();
-    drop(ended);
-    result
+    let _guard = guard_saying(name, PATIENCE, || ());
+    test()
 }
 
 /// Runs on so many workers.

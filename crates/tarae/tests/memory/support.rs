@@ -1,6 +1,8 @@
 //! What the tests share: a watchdog, a process of one's own, kernels that refuse, figures of the
 //! process, coroutines that park until they are let go. Decides nothing itself.
 
+#[path = "../shared/guard.rs"]
+mod guards;
 #[path = "../shared/kernel.rs"]
 pub(crate) mod kernel;
 #[path = "../shared/alone.rs"]
@@ -9,13 +11,13 @@ mod process;
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tarae::inspect::{State, WaitReason, coroutines};
 use tarae::thread::{self, JoinHandle};
 
+use guards::guard_saying;
 pub(crate) use process::alone;
 
 /// How long a test may take before it counts as stuck.
@@ -25,16 +27,8 @@ fn patience() -> Duration {
 
 /// Runs a test; if it is stuck, names it and ends the process.
 pub(crate) fn guarded<T>(name: &'static str, test: impl FnOnce() -> T) -> T {
-    let (ended, end) = mpsc::channel::<()>();
-    std::thread::spawn(move || {
-        if end.recv_timeout(patience()) == Err(RecvTimeoutError::Timeout) {
-            eprintln!("`{name}` is stuck");
-            std::process::abort();
-        }
-    });
-    let result = test();
-    drop(ended);
-    result
+    let _guard = guard_saying(name, patience(), || ());
+    test()
 }
 
 /// Whether the long versions are wanted (`cargo xtask soak`).

@@ -3,11 +3,12 @@
 //!
 //! Used by every other module here. Must never decide a test's outcome by elapsed time.
 
+#[path = "../shared/guard.rs"]
+mod guards;
 #[path = "../shared/alone.rs"]
 mod process;
 
 use std::os::fd::AsFd;
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Barrier, Mutex, OnceLock};
 use std::thread::ThreadId;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use tarae::inspect::{self, State, WaitReason};
 use tarae::net::TcpStream;
 use tarae::thread::JoinHandle;
 
+use guards::guard_saying;
 pub(crate) use process::alone;
 
 /// How long a test may take before it counts as stuck.
@@ -32,25 +34,19 @@ pub(crate) fn guarded_for<T>(
     name: &'static str,
     test: impl FnOnce() -> T,
 ) -> T {
-    let (ended, end) = mpsc::channel::<()>();
-    std::thread::spawn(move || {
-        if end.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
-            eprintln!("`{name}` is stuck; the coroutines of the latest runtime:");
-            std::thread::spawn(|| {
-                let dump = tarae::spawn(|| {
-                    for coroutine in inspect::coroutines(Duration::from_secs(1)) {
-                        eprintln!("  {coroutine:?}");
-                    }
-                });
-                let _ = dump.join();
+    let _guard = guard_saying(name, patience, || {
+        eprintln!("the coroutines of the latest runtime:");
+        std::thread::spawn(|| {
+            let dump = tarae::spawn(|| {
+                for coroutine in inspect::coroutines(Duration::from_secs(1)) {
+                    eprintln!("  {coroutine:?}");
+                }
             });
-            std::thread::sleep(Duration::from_secs(3));
-            std::process::abort();
-        }
+            let _ = dump.join();
+        });
+        std::thread::sleep(Duration::from_secs(3));
     });
-    let result = test();
-    drop(ended);
-    result
+    test()
 }
 
 /// Runs a test in a coroutine of one worker, then on a plain thread.

@@ -1,15 +1,14 @@
 //! What the tests share: a guard against hanging, tests in a process of their own, counts of what
 //! the process holds. Called by every test; decides nothing itself.
 
+#[path = "../shared/guard.rs"]
+mod guards;
+
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
 use std::time::Duration;
 
-/// Aborts the process, naming what is stuck, unless it is dropped in time.
-pub(crate) struct Guard {
-    _alive: mpsc::Sender<()>,
-}
+use guards::{Guard, guard_saying};
 
 /// Guards a test against hanging; a generous bound, since the machine may be busy.
 pub(crate) fn guard(what: &'static str) -> Guard {
@@ -17,14 +16,7 @@ pub(crate) fn guard(what: &'static str) -> Guard {
 }
 
 pub(crate) fn guard_for(what: &'static str, bound: Duration) -> Guard {
-    let (alive, ended) = mpsc::channel::<()>();
-    std::thread::spawn(move || {
-        if ended.recv_timeout(bound) == Err(mpsc::RecvTimeoutError::Timeout) {
-            eprintln!("stuck for {bound:?}: {what}");
-            std::process::abort();
-        }
-    });
-    Guard { _alive: alive }
+    guard_saying(what, bound, || ())
 }
 
 const CHILD: &str = "TARAE_TEST_CHILD";

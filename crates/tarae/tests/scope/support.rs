@@ -1,12 +1,14 @@
 //! What the tests share: a watchdog, a runtime, conditions to yield for. Decides nothing itself.
 
+#[path = "../shared/guard.rs"]
+mod guards;
 #[path = "../shared/alone.rs"]
 mod process;
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
+use guards::guard_saying;
 pub(crate) use process::alone;
 
 /// How long a test may take before it counts as stuck.
@@ -19,16 +21,8 @@ pub(crate) const SOON: Duration = Duration::from_millis(5);
 
 /// Runs a test; if it is stuck, names it and ends the process.
 pub(crate) fn guarded<T>(name: &'static str, test: impl FnOnce() -> T) -> T {
-    let (ended, end) = mpsc::channel::<()>();
-    std::thread::spawn(move || {
-        if end.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
-            eprintln!("`{name}` is stuck");
-            std::process::abort();
-        }
-    });
-    let result = test();
-    drop(ended);
-    result
+    let _guard = guard_saying(name, PATIENCE, || ());
+    test()
 }
 
 /// Runs on so many workers; every coroutine is expected to end.
