@@ -8,13 +8,16 @@
 //! cargo run -p tarae --example fan_out -- 2 500 127.0.0.1:7001 127.0.0.1:7002 127.0.0.1:7003
 //! ```
 //!
-//! A backend is sent a line and answers with a line. `main` shows all there is to it: a scope whose
-//! children borrow the question, a deadline around it, and a channel for the answers.
+//! A backend is sent a line and answers with a line. With nothing on the command line it asks three
+//! of its own for two answers: one is quick, one is slower, one never answers.
+//!
+//! `first_answers` is all there is to it: a scope whose children borrow the question, a deadline
+//! around it, and a channel for the answers.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::time::Duration;
 
-use tarae::net::TcpStream;
+use tarae::net::{TcpListener, TcpStream};
 use tarae::sync::mpsc;
 
 /// Asks one backend.
@@ -61,19 +64,48 @@ fn first_answers(
     answers
 }
 
+/// Backends of our own: the first two answer after a while, the last never.
+fn own_backends() -> io::Result<Vec<String>> {
+    let delays = [Some(10), Some(30), None].map(|delay| delay.map(Duration::from_millis));
+    let started = delays.into_iter().map(|delay| {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let address = listener.local_addr()?.to_string();
+        tarae::spawn(move || -> io::Result<()> {
+            let (mut stream, _) = listener.accept()?;
+            BufReader::new(&stream).read_line(&mut String::new())?;
+            match delay {
+                Some(delay) => tarae::time::sleep(delay),
+                // Until the other side hangs up.
+                None => drop(io::copy(&mut &stream, &mut io::sink())),
+            }
+            stream.write_all(b"fine\n")
+        });
+        Ok(address)
+    });
+    started.collect()
+}
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let usage = "usage: fan_out WANTED MILLISECONDS BACKEND...";
-    let wanted = arguments.next().ok_or(usage)?.parse()?;
-    let patience = Duration::from_millis(arguments.next().ok_or(usage)?.parse()?);
-    let backends: Vec<String> = arguments.collect();
+    let (mut wanted, mut patience) = (2, 500);
+    let ask_own = arguments.len() == 0;
+    if !ask_own {
+        wanted = arguments.next().ok_or(usage)?.parse()?;
+        patience = arguments.next().ok_or(usage)?.parse()?;
+    }
+    let patience = Duration::from_millis(patience);
+    let mut backends: Vec<String> = arguments.collect();
     tarae::run(|| {
+        if ask_own {
+            backends = own_backends()?;
+        }
         let answers = first_answers(&backends, "how are you?\n", wanted, patience);
         println!(
             "{} of {} answers",
             answers.len(),
             wanted.min(backends.len())
         );
-    })?;
-    Ok(())
+        Ok(())
+    })?
 }

@@ -63,3 +63,16 @@ fn the_deadline_ends_it() {
         );
     }
 }
+
+/// With nothing on the command line it shows itself: the backend that never answers is cancelled.
+#[test]
+fn it_brings_backends_of_its_own() {
+    let lines = Program::example("fan_out", &[]).rest();
+    let ending = |end: &str| lines.iter().filter(|line| line.ends_with(end)).count();
+    assert_eq!(
+        (ending(": fine"), ending(": cancelled")),
+        (2, 1),
+        "{lines:?}"
+    );
+    assert_eq!(lines.last().map(String::as_str), Some("2 of 2 answers"));
+}
