@@ -313,6 +313,12 @@ impl Conn {
         self.begin_body(context);
     }
 
+    /// Whether the next event is [`Event::Call`].
+    #[inline]
+    pub(crate) fn is_call_due(&self) -> bool {
+        self.state == State::Call
+    }
+
     /// The request to call the handler with.
     #[inline]
     pub fn request(&mut self) -> &mut Request {
@@ -334,6 +340,31 @@ impl Conn {
         // A client that expects the connection to go on may be sending its next request.
         self.linger = self.framing.keep_alive && !self.keep && !self.end_of_input;
         self.answer(&mut response, context);
+    }
+
+    /// Whether the last answer lies whole in the output and nothing else has arrived: the next
+    /// event is [`Event::Write`], and no other comes before all of it is written.
+    #[inline]
+    pub(crate) fn is_answered(&self) -> bool {
+        self.state == State::Head
+            && self.filled == self.request.head.start
+            && !self.output.is_empty()
+    }
+
+    /// Whether the next event is [`Event::Idle`]; what it does is done then.
+    #[inline]
+    pub(crate) fn rest(&mut self) -> bool {
+        let is_idle = self.is_idle();
+        if is_idle {
+            self.forget_input();
+        }
+        is_idle
+    }
+
+    /// Nothing of the input is needed any more.
+    fn forget_input(&mut self) {
+        self.request.head.start = 0;
+        self.filled = 0;
     }
 
     /// What is to be written now. A partial write is fine.
@@ -623,8 +654,7 @@ impl Conn {
             return None;
         }
         if event == Event::Idle {
-            self.request.head.start = 0;
-            self.filled = 0;
+            self.forget_input();
         }
         Some(event)
     }

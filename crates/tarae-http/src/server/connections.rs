@@ -32,9 +32,9 @@ struct Registry<H> {
 }
 
 /// A connection, at work or between two requests. What each request looks at stands first: it is
-/// cold, and the rest is colder.
+/// cold, and the rest is colder. In a line of the cache of its own, apart from the count.
 #[derive(Debug)]
-#[repr(C)]
+#[repr(C, align(64))]
 pub(super) struct Connection<H> {
     pub(super) stream: TcpStream,
     pub(super) server: Arc<Shared<H>>,

@@ -5,6 +5,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
+use std::rc::Rc;
 use std::time::Duration;
 
 use tarae::Wake;
@@ -14,9 +15,9 @@ use tarae::time::Instant;
 use super::Core;
 use super::connections::{Connection, Open};
 use super::local::Local;
-use crate::Handler;
 use crate::conn::{Conn, Context, Event};
 use crate::handler::{call_contained, plan_contained};
+use crate::{CommonHeaders, Handler};
 
 /// What is read and thrown away of a peer that goes on sending after the last answer.
 const LINGER_BYTES: usize = 256 * 1024;
@@ -115,23 +116,18 @@ impl<H: Handler> Exchange<'_, H> {
                     self.head_deadline = None;
                     let plan = plan_contained(&self.connection.server.handler, self.conn.head());
                     self.conn.planned(plan, context);
-                    Ok(())
-                }
-                Event::Call => {
-                    let response =
-                        call_contained(&self.connection.server.handler, self.conn.request());
-                    // The handler may have taken its time.
-                    if self.local.refresh() {
-                        common = self.local.common();
+                    if !self.conn.is_call_due() {
+                        continue;
                     }
-                    let context = Context {
-                        limits: &self.core.limits,
-                        common: &common,
-                    };
-                    self.drain_if_last();
-                    self.conn.respond(response, context);
-                    Ok(())
+                    match self.call(&mut common) {
+                        Ok(true) => return self.idle(),
+                        result => result.map(drop),
+                    }
                 }
+                Event::Call => match self.call(&mut common) {
+                    Ok(true) => return self.idle(),
+                    result => result.map(drop),
+                },
                 Event::Pull => {
                     // The connection ends by itself if the reader failed.
                     let _ = self.conn.pull();
@@ -144,6 +140,27 @@ impl<H: Handler> Exchange<'_, H> {
                 return CLOSE;
             }
         }
+    }
+
+    /// Calls the handler and takes its answer. If all that has arrived is answered with that, it
+    /// is written too, without the detour over `next`; true if the connection is idle then.
+    fn call(&mut self, common: &mut Rc<CommonHeaders>) -> io::Result<bool> {
+        let response = call_contained(&self.connection.server.handler, self.conn.request());
+        // The handler may have taken its time.
+        if self.local.refresh() {
+            *common = self.local.common();
+        }
+        self.drain_if_last();
+        let context = Context {
+            limits: &self.core.limits,
+            common,
+        };
+        self.conn.respond(response, context);
+        if !self.conn.is_answered() {
+            return Ok(false);
+        }
+        self.write()?;
+        Ok(self.conn.rest())
     }
 
     /// Has the connection end after what it is at, once the server stops. What has arrived before

@@ -221,7 +221,10 @@ impl<W> Epoll<W> {
         woken: &mut Vec<Woken<W>>,
     ) {
         let Slot {
-            generation, heads, ..
+            generation,
+            heads,
+            source,
+            ..
         } = &mut self.slots[slot as usize];
         let place = Place {
             slot,
@@ -234,6 +237,7 @@ impl<W> Epoll<W> {
                 waiter,
                 wake,
                 place: Some(place),
+                source: *source,
             });
         }
     }
@@ -261,6 +265,14 @@ impl<W> Epoll<W> {
         }
     }
 
+    /// The same, of what an operation and a wait at a slot will look at.
+    pub(crate) fn prefetch_slot(&self, slot: u32) {
+        if let Some(slot) = self.slots.get(slot as usize) {
+            sys::prefetch(slot);
+        }
+        self.waits.prefetch_free();
+    }
+
     fn dispatch(&mut self, event: EpollEvent, woken: &mut Vec<Woken<W>>) {
         let (token, events) = (event.u64, event.events);
         if token == NOTIFICATION || token == TIMER {
@@ -274,7 +286,6 @@ impl<W> Epoll<W> {
         if events & ENDS_SHORT_READS != 0 {
             slot.short_reads = false;
         }
-        sys::prefetch(slot.source);
         if events & WAKES_READERS != 0 {
             slot.readable = true;
             self.wake_list(index, Direction::Read, Wake::Ready, woken);
@@ -415,6 +426,7 @@ impl<W> Driver for Epoll<W> {
                 waiter,
                 wake: Wake::TimedOut,
                 place: None,
+                source: std::ptr::null(),
             });
         }
         count.map(drop)

@@ -96,6 +96,8 @@ pub(crate) struct Woken<W> {
     pub(crate) waiter: W,
     pub(crate) wake: Wake,
     pub(crate) place: Option<Place>,
+    /// For a prefetch and nothing else: it may be gone. Null if there is none.
+    pub(crate) source: *const Source,
 }
 
 /// Where a worker is told that one of its registrations has lost its source.
@@ -222,6 +224,14 @@ impl<W> Backend<W> {
     /// Whether there is something to be had at `place`, as far as is known.
     pub(crate) fn is_ready(&self, place: Place) -> bool {
         either!(self, driver => driver.is_ready(place))
+    }
+
+    /// Has the processor fetch what the next waits at a slot will look at.
+    #[inline]
+    pub(crate) fn prefetch(&self, slot: u32) {
+        if let Backend::Epoll(driver) = self {
+            driver.prefetch_slot(slot);
+        }
     }
 
     /// Frees a slot whose source is gone from the kernel; whoever still waits is cancelled.

@@ -297,6 +297,7 @@ impl<W> Sim<W> {
                 waiter,
                 wake,
                 place,
+                source: std::ptr::null(),
             });
         }
     }
@@ -381,6 +382,7 @@ impl<W> Driver for Sim<W> {
                 waiter,
                 wake: Wake::TimedOut,
                 place: None,
+                source: std::ptr::null(),
             });
         }
         self.world.net().random.shuffle(&mut woken[first..]);

@@ -17,9 +17,9 @@ use std::time::Duration;
 use super::{Direction, Home, sim};
 use crate::sys;
 
-/// What every operation looks at stands first and together.
+/// What every operation looks at stands first and together, in one line of the cache.
 #[derive(Debug)]
-#[repr(C)]
+#[repr(C, align(64))]
 pub(crate) struct Source {
     /// The descriptor; of a simulated socket its number, negative, which no descriptor is.
     raw: RawFd,

@@ -144,6 +144,11 @@ impl<W> Waits<W> {
         }
     }
 
+    /// The same, of the place that the next wait will take.
+    pub(crate) fn prefetch_free(&self) {
+        self.prefetch(self.free);
+    }
+
     /// The tick until which no deadline passes, if there are any.
     pub(crate) fn next_deadline(&self) -> Option<Tick> {
         self.timers.next()

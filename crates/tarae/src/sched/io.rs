@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::seed::Seed;
 use super::select::Alarm;
-use super::worker::Worker;
+use super::worker::{Near, Worker};
 use super::{Waiter, now, wait_ready};
 use crate::driver::{Attempt, Direction, Driver, Operation, Source, Step, WaitKey, Wake, sim};
 
@@ -132,7 +132,7 @@ pub(crate) fn park_until_readable<S, F>(
         Err(_) => Err(Waiter::Spawn(seed)),
     };
     if let Err(Waiter::Spawn(seed)) = waiting {
-        worker.sow(seed, Wake::Cancelled);
+        worker.sow(seed, Wake::Cancelled, Near::NOTHING);
     }
 }
 

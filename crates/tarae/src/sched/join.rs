@@ -58,6 +58,11 @@ impl<W> JoinState<W> {
         self.state.load(Ordering::Acquire) == DONE
     }
 
+    /// Whether nobody will join it.
+    pub(crate) fn is_detached(&self) -> bool {
+        self.state.load(Ordering::Acquire) == DETACHED
+    }
+
     /// Whether the joiner waits.
     pub(crate) fn is_awaited(&self) -> bool {
         self.state.load(Ordering::Acquire) == WAITING

@@ -365,7 +365,7 @@ fn run_worker(
     let _ = started.send(Ok(()));
     drop(started);
     let stragglers = worker.enter(|| {
-        worker.run_until(|| runtime.stopping.load(Ordering::Acquire));
+        worker.run_until(|| runtime.is_stopping());
         worker.wind_down(runtime.deadline())
     });
     let leaked = !stragglers.is_empty();
@@ -397,6 +397,10 @@ impl Runtime {
         *self
             .deadline
             .get_or_init(|| super::now() + self.grace.min(century))
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
     }
 
     fn stop(&self) {

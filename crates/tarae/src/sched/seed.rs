@@ -11,7 +11,9 @@
 use std::mem::{self, ManuallyDrop, MaybeUninit};
 use std::panic::Location;
 
-use super::task::{Affinity, Blueprint, TaskRef, contain};
+use std::ptr::NonNull;
+
+use super::task::{Affinity, Blueprint, Task, TaskRef, contain};
 use crate::driver::Wake;
 use crate::stack::Class;
 use crate::sys;
@@ -27,6 +29,8 @@ type Word = MaybeUninit<*mut ()>;
 struct VTable {
     affinity: Affinity,
     grow: unsafe fn(Word, Blueprint<()>) -> TaskRef,
+    can_succeed: fn(&Task) -> bool,
+    succeed: unsafe fn(NonNull<Task>, Word, Blueprint<()>, Wake),
     drop: unsafe fn(Word),
 }
 
@@ -35,6 +39,8 @@ impl VTable {
         VTable {
             affinity,
             grow: grow::<F>,
+            can_succeed: Task::can_succeed::<F>,
+            succeed: succeed::<F>,
             drop: drop_body::<F>,
         }
     }
@@ -61,15 +67,33 @@ impl Seed {
     /// Makes the coroutine, with nobody to join it.
     pub(super) fn grow(self, class: &'static Class) -> TaskRef {
         let seed = ManuallyDrop::new(self);
-        let rest = Blueprint {
+        // SAFETY: the body is of the vtable's type and taken out here only.
+        unsafe { (seed.vtable.grow)(seed.body, seed.blueprint(class)) }
+    }
+
+    /// Whether its coroutine can take the place of one that has ended (see `Task::can_succeed`).
+    pub(super) fn can_succeed(&self, ended: &Task) -> bool {
+        (self.vtable.can_succeed)(ended)
+    }
+
+    /// Makes the coroutine out of one that has ended.
+    ///
+    /// # Safety
+    /// As for `TaskRef::succeed`, and it `can_succeed`.
+    pub(super) unsafe fn succeed(self, ended: NonNull<Task>, class: &'static Class, wake: Wake) {
+        let seed = ManuallyDrop::new(self);
+        // SAFETY: the body is of the vtable's type and taken out here only; the caller's promise.
+        unsafe { (seed.vtable.succeed)(ended, seed.body, seed.blueprint(class), wake) };
+    }
+
+    fn blueprint(&self, class: &'static Class) -> Blueprint<()> {
+        Blueprint {
             body: (),
             name: None,
-            spawned_at: seed.spawned_at,
-            affinity: seed.vtable.affinity,
+            spawned_at: self.spawned_at,
+            affinity: self.vtable.affinity,
             class,
-        };
-        // SAFETY: the body is of the vtable's type and taken out here only.
-        unsafe { (seed.vtable.grow)(seed.body, rest) }
+        }
     }
 
     /// Has the processor fetch what the body points to, if it is an address: the state of a
@@ -124,6 +148,20 @@ unsafe fn grow<F: FnOnce(Wake) + Send + 'static>(word: Word, rest: Blueprint<()>
     let body = unsafe { unpack::<F>(word) };
     // SAFETY: `Send` and `'static`, and it stays on this worker.
     unsafe { TaskRef::new_detached(rest.with_body(body)) }
+}
+
+/// # Safety
+/// As for `unpack` and `TaskRef::succeed`.
+unsafe fn succeed<F: FnOnce(Wake) + Send + 'static>(
+    ended: NonNull<Task>,
+    word: Word,
+    rest: Blueprint<()>,
+    wake: Wake,
+) {
+    // SAFETY: the caller's promise.
+    let body = unsafe { unpack::<F>(word) };
+    // SAFETY: the caller's promise; `Send` and `'static`, and it stays on this worker.
+    unsafe { TaskRef::succeed(ended, rest.with_body(body), wake) };
 }
 
 /// # Safety

@@ -16,8 +16,10 @@
 //! `join.complete`; then the joiner or, if detached, the worker. So a closure or a result that is
 //! not `Send` never leaves its thread. A started coroutine is never dropped before its frames have
 //! returned: its worker keeps a reference, and forgets that one rather than drop it. Of one that
-//! has been leaked so, the stage is its worker's again, since it never runs any more.
+//! has been leaked so, the stage is its worker's again, since it never runs any more. One that has
+//! ended, and that only its worker has a reference to, may become another one (`succeed`).
 
+use std::alloc::Layout;
 use std::any::Any;
 use std::cell::{Cell, OnceCell, UnsafeCell};
 use std::fmt;
@@ -104,6 +106,16 @@ pub(crate) struct Info {
     pub(crate) spawned_at: &'static Location<'static>,
 }
 
+impl Info {
+    fn new(name: Option<Box<str>>, spawned_at: &'static Location<'static>) -> Info {
+        Info {
+            id: next_id(),
+            name,
+            spawned_at,
+        }
+    }
+}
+
 #[repr(C)]
 pub(crate) struct Task {
     node: Node,
@@ -175,12 +187,28 @@ pub(crate) enum Failure {
 }
 
 struct VTable {
-    run: unsafe fn(NonNull<Task>),
+    /// Of the whole allocation.
+    layout: Layout,
+    /// True if it has left nothing that would have to be dropped.
+    run: unsafe fn(NonNull<Task>) -> bool,
     fail: unsafe fn(NonNull<Task>, Failure),
     /// Moves the result out, to `*mut Option<Result<T, Failure>>`.
     take_result: unsafe fn(NonNull<Task>, *mut ()),
     drop_result: unsafe fn(NonNull<Task>),
     deallocate: unsafe fn(NonNull<Task>),
+}
+
+impl VTable {
+    const fn of<F: FnOnce(Wake) -> T, T>() -> VTable {
+        VTable {
+            layout: Layout::new::<TaskOf<F, T>>(),
+            run: run::<F, T>,
+            fail: fail::<F, T>,
+            take_result: take_result::<F, T>,
+            drop_result: drop_result::<F, T>,
+            deallocate: deallocate::<F, T>,
+        }
+    }
 }
 
 /// A counted reference to a task.
@@ -262,24 +290,14 @@ impl TaskRef {
             pointer.write(TaskOf {
                 task: Task {
                     node: Node::new(NodeKind::Task),
-                    vtable: &VTable {
-                        run: run::<F, T>,
-                        fail: fail::<F, T>,
-                        take_result: take_result::<F, T>,
-                        drop_result: drop_result::<F, T>,
-                        deallocate: deallocate::<F, T>,
-                    },
+                    vtable: const { &VTable::of::<F, T>() },
                     refs: AtomicUsize::new(1),
                     notice: Notice::new(),
                     join,
                     owner: AtomicPtr::new(std::ptr::null_mut()),
                     unparked: AtomicBool::new(false),
                     cancelled: AtomicBool::new(false),
-                    info: Info {
-                        id: next_id(),
-                        name: blueprint.name,
-                        spawned_at: blueprint.spawned_at,
-                    },
+                    info: Info::new(blueprint.name, blueprint.spawned_at),
                     affinity: blueprint.affinity,
                     class: blueprint.class,
                     park: Token::new(),
@@ -348,13 +366,47 @@ impl TaskRef {
         self.0
     }
 
-    /// Runs the closure on the present stack and leaves its result, panic included.
+    /// Runs the closure on the present stack and leaves its result, panic included. True if that
+    /// is nothing anybody would have to drop.
     ///
     /// # Safety
     /// On the coroutine's own stack, once.
-    pub(super) unsafe fn run(task: NonNull<Task>) {
+    pub(super) unsafe fn run(task: NonNull<Task>) -> bool {
         // SAFETY: the caller's promise; a task that runs is alive.
         unsafe { (task.as_ref().vtable.run)(task) }
+    }
+
+    /// Makes of a coroutine that has ended another one that has just started, in the same memory
+    /// and on the same stack, with nobody to join it.
+    ///
+    /// # Safety
+    /// On its own stack; it was detached from the start, `can_succeed::<F>`, its result is nothing
+    /// that would have to be dropped, and no reference but its worker's is left. As for `new`.
+    pub(super) unsafe fn succeed<F: FnOnce(Wake)>(
+        task: NonNull<Task>,
+        seed: Blueprint<F>,
+        wake: Wake,
+    ) {
+        let whole = task.cast::<TaskOf<F, ()>>().as_ptr();
+        // By places: the switch is in use, and a shared borrow of the rest would not outlive this.
+        // SAFETY: alive, and nobody else looks at it; what stays was set when it was made: node,
+        // count, notice, join state, owner, live, switch.
+        unsafe {
+            (*whole).task.vtable = const { &VTable::of::<F, ()>() };
+            (*whole).task.info = Info::new(seed.name, seed.spawned_at);
+            (*whole).task.affinity = seed.affinity;
+            (*whole).task.park = Token::new();
+            (&raw mut (*whole).stage).write(UnsafeCell::new(Stage::Unstarted(seed.body)));
+        }
+        // SAFETY: as above.
+        let task = unsafe { task.as_ref() };
+        task.unparked.store(false, Ordering::Relaxed);
+        task.cancelled.store(false, Ordering::Relaxed);
+        task.wake.set(wake);
+        task.wait.set(NONE);
+        task.cancellable.set(false);
+        task.waits.set(0);
+        task.accepted.set(false);
     }
 
     /// Leaves the failure as the result of a task that never started, whose closure it drops, or
@@ -481,6 +533,18 @@ impl Task {
         wake
     }
 
+    /// Whether, having ended, it is known to nobody, has left nothing that a coroutine in its place
+    /// would meet, and its memory fits that of an `F`; its owner's thread only.
+    pub(super) fn can_succeed<F: FnOnce(Wake)>(&self) -> bool {
+        self.refs.load(Ordering::Acquire) == 1
+            && self.join.is_detached()
+            && self.vtable.layout == Layout::new::<TaskOf<F, ()>>()
+            && self.locals.get().is_none()
+            && self.context.is_empty()
+            && self.held.get() == 0
+            && self.blocked.get().is_none()
+    }
+
     /// Its locals; the coroutine itself only.
     pub(super) fn locals(&self) -> &Locals {
         self.locals.get_or_init(Box::default)
@@ -493,7 +557,7 @@ fn stage<F, T>(task: NonNull<Task>) -> *mut Stage<F, T> {
     unsafe { (*task.cast::<TaskOf<F, T>>().as_ptr()).stage.get() }
 }
 
-unsafe fn run<F: FnOnce(Wake) -> T, T>(task: NonNull<Task>) {
+unsafe fn run<F: FnOnce(Wake) -> T, T>(task: NonNull<Task>) -> bool {
     let stage = stage::<F, T>(task);
     // SAFETY: the coroutine alone touches the stage while it runs (module invariants).
     let Stage::Unstarted(body) = (unsafe { stage.replace(Stage::Taken) }) else {
@@ -506,8 +570,10 @@ unsafe fn run<F: FnOnce(Wake) -> T, T>(task: NonNull<Task>) {
     if let Some(locals) = task_ref.locals.get() {
         locals.destroy();
     }
+    let leaves_nothing = result.is_ok() && !mem::needs_drop::<T>();
     // SAFETY: as above; what is overwritten is `Taken`, which needs no drop.
     unsafe { stage.write(Stage::Finished(result.map_err(Failure::Panic))) };
+    leaves_nothing
 }
 
 unsafe fn fail<F, T>(task: NonNull<Task>, failure: Failure) {

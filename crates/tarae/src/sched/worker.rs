@@ -47,9 +47,11 @@ mod simulated;
 mod spinning;
 mod starved;
 mod stealing;
+mod succession;
 mod unwinding;
 
 pub(super) use cancelling::{cancel, reexamine};
+pub(super) use succession::Near;
 
 thread_local! {
     static CURRENT: Cell<*const Worker> = const { Cell::new(std::ptr::null()) };
@@ -59,7 +61,7 @@ thread_local! {
 enum Ready {
     Task(NonNull<Task>),
     /// To be made first.
-    Seed(Seed, Wake),
+    Seed(Seed, Wake, Near),
 }
 
 pub(crate) struct Worker {
@@ -81,6 +83,10 @@ pub(crate) struct Worker {
     budget: Cell<u32>,
     stopping: Cell<bool>,
     turns: Cell<u32>,
+    /// Coroutines that may yet run before the driver is looked at.
+    left: Cell<u32>,
+    #[cfg(test)]
+    successions: Cell<u32>,
     /// Whether mail may come within a moment (see `spinning`).
     mail_is_near: Cell<bool>,
     /// Coroutines that were suspended while this thread was panicking (see `unwinding`).
@@ -155,6 +161,9 @@ impl Worker {
             budget: Cell::new(BUDGET),
             stopping: Cell::new(false),
             turns: Cell::new(0),
+            left: Cell::new(0),
+            #[cfg(test)]
+            successions: Cell::new(0),
             mail_is_near: Cell::new(false),
             panicking: Cell::new(0),
             random: Cell::new(super::select::SEED),
@@ -411,9 +420,10 @@ impl Worker {
     }
 
     /// Has the coroutine of `seed` made and run in its turn.
-    pub(super) fn sow(&self, seed: Seed, wake: Wake) {
+    pub(super) fn sow(&self, seed: Seed, wake: Wake, near: Near) {
         self.note_seed(&seed, "is woken");
-        self.ready.borrow_mut().push_back(Ready::Seed(seed, wake));
+        let seed = Ready::Seed(seed, wake, near);
+        self.ready.borrow_mut().push_back(seed);
     }
 
     /// Ends a wait that the driver knows of; the coroutine is woken otherwise.
@@ -467,10 +477,12 @@ impl Worker {
     fn round(&self, batch: u32, done: impl Fn() -> bool) -> bool {
         self.beat();
         self.take_mail();
-        for _ in 0..batch {
+        self.left.set(batch);
+        while self.left.get() > 0 {
+            self.left.set(self.left.get() - 1);
             match self.next() {
                 Some(Ready::Task(task)) => self.run(task),
-                Some(Ready::Seed(seed, wake)) => self.run_seed(seed, wake),
+                Some(Ready::Seed(seed, wake, _)) => self.run_seed(seed, wake),
                 None => break,
             }
             if done() {
@@ -549,18 +561,6 @@ impl Worker {
         self.resume(task);
     }
 
-    /// Makes a coroutine and runs it: even while the worker stops, for its closure is to be told.
-    fn run_seed(&self, seed: Seed, wake: Wake) {
-        let owned = seed.grow(self.runtime.class);
-        owned.wake.set(wake);
-        self.note_spawn(&owned);
-        let task = owned.as_ptr();
-        match self.start(owned) {
-            Ok(()) => self.resume(task),
-            Err((owned, error)) => self.starve(owned, true, error),
-        }
-    }
-
     fn resume(&self, task: NonNull<Task>) {
         // SAFETY: started and not ended, so alive.
         let header = unsafe { task.as_ref() };
@@ -573,6 +573,9 @@ impl Worker {
         // SAFETY: started, suspended and on its own thread: nobody else touches the switch.
         let switch = unsafe { (*header.switch.get()).as_mut() }.expect("a started coroutine");
         let ended = switch.resume(None).as_return().is_some();
+        // It may be another coroutine now than it was (see `succession`).
+        // SAFETY: as above.
+        let header = unsafe { task.as_ref() };
         self.shared.note_stopped();
         self.current.set(None);
         self.call_hook(Switch::Out, task);
@@ -608,12 +611,12 @@ impl Worker {
             Ok(stack) => stack,
             Err(error) => return Err((task, error)),
         };
-        let pointer = task.as_ptr();
+        let (pointer, place) = (task.as_ptr(), stack.place());
         let switch = super::task::Switch::with_stack(stack, move |out, _| {
             // SAFETY: `live` keeps the task alive while it runs.
             unsafe { pointer.as_ref() }.switch_out.set(out);
-            // SAFETY: on the coroutine's own stack, once.
-            unsafe { TaskRef::run(pointer) };
+            // SAFETY: on the coroutine's own stack, once for each closure.
+            while unsafe { TaskRef::run(pointer) && Worker::succeed(pointer, place) } {}
         });
         // SAFETY: unstarted, and this is its owner's thread from now on.
         // There is none yet, so that nothing is to be dropped.
@@ -729,8 +732,7 @@ impl Worker {
                 match woken.waiter {
                     Waiter::Coroutine(task) => self.wake_parked(task, woken.wake),
                     Waiter::Spawn(seed) => {
-                        seed.prefetch();
-                        self.sow(seed, woken.wake);
+                        self.sow(seed, woken.wake, Near::of(woken.place, woken.source));
                     }
                     _ => foreign.push(woken),
                 }

@@ -77,18 +77,36 @@ impl Occupant {
     }
 }
 
+/// Where the occupant's entry of a stack stands.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place(*mut Occupant);
+
 impl Stack {
     /// The occupant's entry. Frames begin at its address and grow down.
     pub(super) fn entry(&self) -> *mut Occupant {
         (self.top.get() - size_of::<Occupant>()) as *mut Occupant
     }
 
+    pub(crate) fn place(&self) -> Place {
+        Place(self.entry())
+    }
+
     /// Notes who is going to run here: four stores, on every spawn.
     #[inline]
     pub(super) fn occupy(&self, occupant: Occupant) {
-        let entry = self.entry();
-        // SAFETY: `self` owns the slot and nobody runs on it; its top is aligned to pages, and
-        // frames begin below the entry. By fields: the values come straight from registers.
+        // SAFETY: `self` owns the slot and nobody runs on it.
+        unsafe { self.place().occupy(occupant) };
+    }
+}
+
+impl Place {
+    /// # Safety
+    /// The stack exists, and nobody runs on it but the caller.
+    #[inline]
+    pub(crate) unsafe fn occupy(self, occupant: Occupant) {
+        let Place(entry) = self;
+        // SAFETY: the caller's promise; a stack's top is aligned to pages, and frames begin below
+        // the entry. By fields: the values come straight from registers.
         unsafe {
             (&raw mut (*entry).id).write(occupant.id);
             (&raw mut (*entry).name).write(occupant.name);

@@ -77,6 +77,30 @@ fn a_named_coroutine_with_a_stack_size() {
     assert_eq!(report[1], SPAWNED_HINT);
 }
 
+/// One that has taken the place of another on its stack, without a switch in between.
+#[test]
+fn a_successor() {
+    use std::io::Write;
+    use tarae::net::park_until_readable;
+    use tarae::os::unix::net::UnixStream;
+
+    let end = end_of("report::a_successor", || {
+        on_one_worker(|| {
+            let sockets = [(); 2].map(|()| UnixStream::pair().unwrap());
+            let [(first, mut one), (second, mut other)] = sockets;
+            let serve: fn(UnixStream, _) = |_, _| ();
+            park_until_readable(first, None, serve);
+            let serve: fn(UnixStream, _) = |_, _| assert_eq!(recurse(0), 0);
+            park_until_readable(second, None, serve);
+            one.write_all(b"x").unwrap();
+            other.write_all(b"x").unwrap();
+            tarae::time::sleep(std::time::Duration::from_secs(60));
+        });
+    });
+    let line = without_id(&without_site(end.report()[0], "park_until_readable(second"));
+    assert!(line.starts_with("(unnamed), spawned at HERE, "), "{line}");
+}
+
 /// The runtime's first coroutine, on the thread that called `run`.
 #[test]
 fn the_main_coroutine() {

@@ -88,6 +88,7 @@ impl Worker {
                 waiter,
                 wake: Wake::Cancelled,
                 place: None,
+                source: std::ptr::null(),
             });
         }
         drop((driver, woken));
@@ -104,7 +105,7 @@ impl Worker {
             let offered = self.shared.steal().map(|task| Ready::Task(task.into_raw()));
             let task = match offered.or_else(|| self.ready.borrow_mut().pop_front()) {
                 Some(Ready::Task(task)) => task,
-                Some(Ready::Seed(seed, _)) => {
+                Some(Ready::Seed(seed, ..)) => {
                     drop(seed);
                     continue;
                 }

@@ -60,7 +60,7 @@ impl Worker {
             }
         }
         for ready in self.ready.borrow().iter() {
-            if let Ready::Seed(seed, _) = ready {
+            if let Ready::Seed(seed, ..) = ready {
                 f(seed, None);
             }
         }
