@@ -90,6 +90,10 @@ impl Slot {
         Slot(Cell::new(ptr::null()))
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.get().is_null()
+    }
+
     fn innermost(&self) -> Option<&Frame> {
         // SAFETY: null, or a reference that the slot owns. `replace` is not called while this one
         // is used: it is private, and no function here calls out while it holds it.
