@@ -32,6 +32,7 @@ use crate::driver::{Backend, Direction, Driver, Epoll, Source, Wake, Woken};
 use crate::stack::Cache;
 use crate::stack::overflow::{self, Occupant};
 use crate::stack::switch;
+use spinning::Mail;
 use starved::Starved;
 
 /// Coroutines run between two looks at the driver.
@@ -639,15 +640,20 @@ impl Worker {
         }
     }
 
-    /// Polls the driver if somebody is ready, else sleeps in it until `bound`.
+    /// Polls the driver if somebody is ready, else sleeps in it until `bound`. Leaves it alone when
+    /// mail has come right after another look.
     fn look_at_driver(&self, bound: Option<Instant>) {
         let busy = !self.ready.borrow().is_empty()
             || self.shared.offered.len() > 0
             || !self.woken.borrow().is_empty();
-        if busy || self.stacks.borrow_mut().trim_some() || self.await_mail() {
+        if busy || self.stacks.borrow_mut().trim_some() {
             self.poll(Some(self.coarse_now()));
         } else {
-            self.sleep(self.starved.borrow().bound(bound));
+            match self.await_mail() {
+                Mail::Came { look: false } => return,
+                Mail::Came { look: true } => self.poll(Some(self.coarse_now())),
+                Mail::None => self.sleep(self.starved.borrow().bound(bound)),
+            }
         }
         self.handle_woken();
         if self.starved.borrow().is_due(self.coarse_now()) {
