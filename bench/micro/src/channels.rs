@@ -4,6 +4,7 @@
 //! of its own. Everybody takes turns in every round; a figure is the median over the rounds.
 
 use std::hint::black_box;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -22,15 +23,16 @@ const INSIDE: &[Peer] = &[
     ("tarae, bounded 1", |times| ours_inside(times, Some(1))),
     ("tarae, rendezvous", |times| ours_inside(times, Some(0))),
     ("tokio current_thread", tokio_inside),
-    ("may (1 worker)", may),
+    ("may (1 worker)", may_inside),
 ];
 
 const ACROSS: &[Peer] = &[
     ("tarae, 2 workers", ours_across),
     ("crossbeam, threads", crossbeam_across),
     ("flume, threads", flume_across),
-    // It may keep both tasks on one of its threads: then this is no trip across.
+    // These may keep both tasks on one of their threads: then this is no trip across.
     ("tokio multi_thread (2)", tokio_across),
+    ("may (2 workers)", may_across),
 ];
 
 /// Measures and prints; `median` is over the rounds.
@@ -135,8 +137,28 @@ fn tokio_across(times: u32) -> Duration {
     runtime.block_on(trips).expect("no panic")
 }
 
-fn may(times: u32) -> Duration {
-    may::config().set_workers(1);
+fn may_inside(times: u32) -> Duration {
+    may_trips(times, 1)
+}
+
+/// The number of its workers is fixed for the life of the process: this needs one of its own.
+fn may_across(times: u32) -> Duration {
+    let own = std::env::current_exe().expect("our own path");
+    let mut child = Command::new(own);
+    let output = child.args(["--may-across", &times.to_string()]).output();
+    let output = output.expect("our own program starts");
+    let printed = String::from_utf8_lossy(&output.stdout);
+    Duration::from_nanos(printed.trim().parse().expect("a figure"))
+}
+
+/// The child's part: prints the nanoseconds of all trips.
+pub(crate) fn print_may_across(times: &str) {
+    let times = times.parse().expect("a number");
+    println!("{}", may_trips(times, 2).as_nanos());
+}
+
+fn may_trips(times: u32, workers: usize) -> Duration {
+    may::config().set_workers(workers);
     let run = may::go!(move || {
         let (ask, asked) = may::sync::mpsc::channel();
         let (answer, answered) = may::sync::mpsc::channel();

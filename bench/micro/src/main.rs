@@ -116,6 +116,7 @@ fn main() {
         ["channels"] => channels(),
         ["parked"] => parked(),
         ["--parked", name] => park(name),
+        ["--may-across", times] => channels::print_may_across(times),
         [name] if MEASURES.iter().any(|one| one.name == *name) => {
             MEASURES
                 .iter()

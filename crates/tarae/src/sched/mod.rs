@@ -168,6 +168,7 @@ pub(crate) enum Unparker {
 
 impl Unparker {
     /// Of whoever calls this.
+    #[inline]
     pub(crate) fn current() -> Unparker {
         match Worker::current().and_then(Worker::current_task) {
             Some(task) => Unparker::Coroutine(task),
@@ -183,10 +184,11 @@ impl Unparker {
     }
 
     /// As `unpark`; this one is not needed any more.
+    #[inline(always)]
     pub(crate) fn unpark_last(self) {
         match self {
             Unparker::Coroutine(task) => worker::unpark_last(task),
-            Unparker::Thread(thread) => thread.unpark(),
+            Unparker::Thread(thread) => unblock(&thread),
         }
     }
 
@@ -209,11 +211,27 @@ pub(crate) enum Cancel {
 /// Waits for an unpark: parks the coroutine, or blocks the plain thread. May return `Ready` without
 /// cause: callers look at what they wait for, and call again.
 pub(crate) fn park(reason: WaitReason, deadline: Option<Instant>, cancel: Cancel) -> Wake {
-    if let Some(worker) = Worker::current()
-        && worker.in_coroutine()
-    {
-        return worker.park(reason, deadline, cancel);
+    park_in_place(reason, deadline, cancel)
+}
+
+/// As `park`, in its caller's own frame, for a wait that is to cost as little as it can: a return
+/// from a function that was entered before the switch is one that the processor predicts wrongly.
+#[inline(always)]
+pub(crate) fn park_in_place(reason: WaitReason, deadline: Option<Instant>, cancel: Cancel) -> Wake {
+    match Worker::current() {
+        Some(worker) if worker.in_coroutine() => worker.park(reason, deadline, cancel),
+        _ => block(deadline, cancel),
     }
+}
+
+#[inline(never)]
+fn unblock(thread: &std::thread::Thread) {
+    thread.unpark();
+}
+
+/// As `park`, on a plain thread.
+#[inline(never)]
+fn block(deadline: Option<Instant>, cancel: Cancel) -> Wake {
     let (deadline, outer) = match cancel {
         Cancel::Yes if context::is_cancelled() => return Wake::Cancelled,
         Cancel::Yes => context::bound(deadline),
@@ -330,6 +348,7 @@ pub(crate) fn yield_now() {
 }
 
 /// Counts one operation that went through without waiting; every so often the coroutine yields.
+#[inline]
 pub(crate) fn spend_budget() {
     if let Some(worker) = Worker::current()
         && worker.in_coroutine()

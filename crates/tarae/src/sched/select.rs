@@ -111,6 +111,7 @@ impl Alarm {
     }
 
     /// Whether it still waits for this; it must then be woken.
+    #[inline]
     pub(crate) fn claim(&self) -> bool {
         match self {
             Alarm::One(_) => true,
@@ -119,15 +120,11 @@ impl Alarm {
     }
 
     /// Wakes the one that was claimed.
+    #[inline(always)]
     pub(crate) fn wake(self) {
         match self {
             Alarm::One(unparker) => unparker.unpark_last(),
-            Alarm::Branch(ticket) => {
-                ticket.selecting.unparker.unpark();
-                if let Some(eventfd) = &ticket.selecting.eventfd {
-                    sys::eventfd_write(eventfd.as_raw_fd());
-                }
-            }
+            Alarm::Branch(ticket) => ticket.wake(),
         }
     }
 
@@ -260,6 +257,14 @@ impl Ticket {
         Ticket {
             selecting: Arc::clone(selecting),
             branch: branch as u32,
+        }
+    }
+
+    #[inline(never)]
+    fn wake(self) {
+        self.selecting.unparker.unpark();
+        if let Some(eventfd) = &self.selecting.eventfd {
+            sys::eventfd_write(eventfd.as_raw_fd());
         }
     }
 }

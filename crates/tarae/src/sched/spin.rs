@@ -45,18 +45,29 @@ impl<T> Spin<T> {
     }
 
     /// Runs `f` on the value, alone.
+    #[inline(always)]
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
-        let mut tries = 0;
-        while self
-            .state
-            .compare_exchange_weak(FREE, TAKEN, Ordering::Acquire, Ordering::Relaxed)
-            .is_err()
-        {
-            pause(tries);
-            tries += 1;
+        if !self.take() {
+            self.wait_and_take();
         }
         let _taken = Taken(&self.state);
         // SAFETY: FREE → TAKEN made it ours until `_taken` is dropped.
         self.value.with_mut(|value| f(unsafe { &mut *value }))
+    }
+
+    #[inline]
+    fn take(&self) -> bool {
+        self.state
+            .compare_exchange_weak(FREE, TAKEN, Ordering::Acquire, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    #[cold]
+    fn wait_and_take(&self) {
+        let mut tries = 0;
+        while !self.take() {
+            pause(tries);
+            tries += 1;
+        }
     }
 }

@@ -350,11 +350,11 @@ impl TaskRef {
     /// Keeps the reference with the coroutine itself, for its next wait.
     ///
     /// On the owner's thread; the coroutine has not ended.
+    #[inline]
     pub(super) fn keep_spare(self) {
-        let spare = self.spare.take();
         // SAFETY: `live` has a reference to a coroutine that has not ended.
         let task = unsafe { self.0.as_ref() };
-        task.spare.set(Some(spare.unwrap_or(self)));
+        drop(task.spare.replace(Some(self)));
     }
 
     /// Whether nobody else has a reference, so that nobody can come by one either.
@@ -525,6 +525,13 @@ impl Task {
             .is_cancelled(self.cancelled.load(Ordering::Relaxed))
     }
 
+    /// Whether a wait may have to end for what stands around it, or is refused; its owner's thread
+    /// only.
+    #[inline]
+    pub(super) fn is_bounded(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed) || !self.context.is_empty()
+    }
+
     /// Marks the limit that a wait was bounded by (`outer`) if that has ended it.
     pub(super) fn note_limit(&self, outer: bool, wake: Wake) -> Wake {
         if outer && wake == Wake::TimedOut {
@@ -621,9 +628,10 @@ pub(super) fn contain(f: impl FnOnce()) {
 #[cfg(test)]
 mod tests {
     use crate::sched::Unparker;
+    use crate::sync::mpsc::Sender;
 
-    #[test]
-    fn an_ended_coroutine_keeps_no_reference_to_itself() {
+    /// Has `send` wake a coroutine that waits for a message.
+    fn check(send: impl FnOnce(Sender<()>)) {
         let runtime = crate::Builder::new().workers(1);
         let ended = runtime.run(|| {
             let (sender, receiver) = crate::sync::mpsc::channel::<()>();
@@ -638,11 +646,24 @@ mod tests {
                 (task, has_kept)
             });
             crate::yield_now();
-            sender.send(()).unwrap();
+            send(sender);
             waiter.join().unwrap()
         });
         let (task, has_kept) = ended.unwrap();
-        assert!(has_kept, "its wait ended on its own worker");
+        assert!(has_kept, "its wait gave it back");
         assert!(task.is_only());
+    }
+
+    #[test]
+    fn an_ended_coroutine_keeps_no_reference_to_itself() {
+        check(|sender| sender.send(()).unwrap());
+    }
+
+    #[test]
+    fn nor_does_one_that_another_thread_woke() {
+        check(|sender| {
+            let thread = std::thread::spawn(move || sender.send(()).unwrap());
+            thread.join().unwrap();
+        });
     }
 }

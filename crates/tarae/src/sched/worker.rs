@@ -32,6 +32,7 @@ use crate::driver::{Backend, Direction, Driver, Epoll, Source, Wake, Woken};
 use crate::stack::Cache;
 use crate::stack::overflow::{self, Occupant};
 use crate::stack::switch;
+use spinning::Mail;
 use starved::Starved;
 
 /// Coroutines run between two looks at the driver.
@@ -49,9 +50,11 @@ mod starved;
 mod stealing;
 mod succession;
 mod unwinding;
+mod waking;
 
 pub(super) use cancelling::{cancel, reexamine};
 pub(super) use succession::Near;
+pub(super) use waking::{unpark, unpark_last};
 
 thread_local! {
     static CURRENT: Cell<*const Worker> = const { Cell::new(std::ptr::null()) };
@@ -93,40 +96,6 @@ pub(crate) struct Worker {
     panicking: Cell<u32>,
     /// The state of its random numbers: the same in each run.
     pub(super) random: Cell<u64>,
-}
-
-/// Wakes a parked coroutine from wherever this is called.
-pub(super) fn unpark(task: &TaskRef) {
-    if let Some(worker) = Worker::of(task) {
-        return worker.unpark(task);
-    }
-    let mut owner = task.owner.load(Ordering::Acquire);
-    if owner.is_null() {
-        // Pairs with the fence in `start`: either this sees the owner, or what the caller wrote
-        // before is seen by the coroutine, which cannot have parked yet.
-        fence(Ordering::SeqCst);
-        owner = task.owner.load(Ordering::Acquire);
-    }
-    // SAFETY: null or a `Shared`, which is never freed.
-    if let Some(owner) = unsafe { owner.as_ref() }
-        && task.notice.leave()
-    {
-        // A closed inbox: the coroutine was leaked at shutdown and never runs again.
-        drop(owner.send(task.clone()));
-    }
-}
-
-/// As `unpark`, by the one who has the reference that the coroutine left for its wait.
-pub(super) fn unpark_last(task: TaskRef) {
-    match Worker::of(&task) {
-        Some(worker) => {
-            worker.unpark(&task);
-            if task.status.get() != Status::Finished {
-                task.keep_spare();
-            }
-        }
-        None => unpark(&task),
-    }
 }
 
 impl Worker {
@@ -264,6 +233,7 @@ impl Worker {
     // ---- waits, called in coroutines ----------------------------------------------------------
 
     /// Switches back to the worker's loop until somebody has made the coroutine ready.
+    #[inline(always)]
     fn suspend(&self, status: Status, reason: WaitReason, cancel: Cancel) -> Wake {
         let task = self.task();
         task.status.set(status);
@@ -276,6 +246,7 @@ impl Worker {
         task.wake.get()
     }
 
+    #[inline(always)]
     pub(super) fn park(
         &self,
         reason: WaitReason,
@@ -287,9 +258,29 @@ impl Worker {
             self.spend_budget();
             return Wake::Ready;
         }
+        let mut outer = false;
+        if deadline.is_some() || task.is_bounded() || std::thread::panicking() {
+            match self.bound_park(task, deadline, cancel) {
+                Ok(by_outer) => outer = by_outer,
+                Err(refused) => return refused,
+            }
+        }
+        let wake = self.suspend(Status::ParkedForToken, reason, cancel);
+        task.note_limit(outer, wake)
+    }
+
+    /// Has the driver end a park that has begun, if it has a deadline: `Ok` says whether that is
+    /// one that it stands inside of. `Err` when it is refused.
+    #[inline(never)]
+    fn bound_park(
+        &self,
+        task: &Task,
+        deadline: Option<Instant>,
+        cancel: Cancel,
+    ) -> Result<bool, Wake> {
         if cancel == Cancel::Yes && self.is_cancelled() {
             task.park.end();
-            return self.refuse_to_wait();
+            return Err(self.refuse_to_wait());
         }
         let (deadline, outer) = match cancel {
             Cancel::Yes => task.context.bound(deadline),
@@ -300,8 +291,7 @@ impl Worker {
             task.wait
                 .set(self.driver.borrow_mut().sleep(waiter, deadline));
         }
-        let wake = self.suspend(Status::ParkedForToken, reason, cancel);
-        task.note_limit(outer, wake)
+        Ok(outer)
     }
 
     pub(super) fn wait_ready(
@@ -369,8 +359,13 @@ impl Worker {
         let left = self.budget.get() - 1;
         self.budget.set(left);
         if left == 0 {
-            self.yield_now();
+            self.yield_spent();
         }
+    }
+
+    #[cold]
+    fn yield_spent(&self) {
+        self.yield_now();
     }
 
     /// The running coroutine has accepted a connection: its next spawn is placed.
@@ -411,35 +406,11 @@ impl Worker {
 
     // ---- making ready -------------------------------------------------------------------------
 
-    fn make_ready(&self, task: &Task, wake: Wake) {
-        task.status.set(Status::Ready);
-        task.wake.set(wake);
-        self.note(task, "is woken");
-        let task = Ready::Task(NonNull::from(task));
-        self.ready.borrow_mut().push_back(task);
-    }
-
     /// Has the coroutine of `seed` made and run in its turn.
     pub(super) fn sow(&self, seed: Seed, wake: Wake, near: Near) {
         self.note_seed(&seed, "is woken");
         let seed = Ready::Seed(seed, wake, near);
         self.ready.borrow_mut().push_back(seed);
-    }
-
-    /// Ends a wait that the driver knows of; the coroutine is woken otherwise.
-    fn forget_wait(&self, task: &Task) {
-        let wait = task.wait.replace(NONE);
-        if wait != NONE {
-            // A coroutine's waiter is a pointer: dropping it runs nothing.
-            drop(self.driver.borrow_mut().cancel(wait));
-        }
-    }
-
-    fn unpark(&self, task: &Task) {
-        if task.park.unpark() {
-            self.forget_wait(task);
-            self.make_ready(task, Wake::Ready);
-        }
     }
 
     /// Puts an unstarted coroutine where it will be started: here, or by a thief.
@@ -517,13 +488,14 @@ impl Worker {
                 let ours = std::ptr::eq(task.owner.load(Ordering::Relaxed), self.shared);
                 if ours {
                     task.notice.taken();
-                    self.unpark(&task);
+                    self.unpark_with(task);
                 }
             }
         }
     }
 
     /// Who runs next: mostly started coroutines first, every fourth time unstarted ones.
+    #[inline]
     fn next(&self) -> Option<Ready> {
         if self.runtime.is_single() {
             return self.ready.borrow_mut().pop_front();
@@ -545,6 +517,7 @@ impl Worker {
         }
     }
 
+    #[inline(always)]
     fn run(&self, task: NonNull<Task>) {
         // SAFETY: queued, so alive.
         let header = unsafe { task.as_ref() };
@@ -561,6 +534,7 @@ impl Worker {
         self.resume(task);
     }
 
+    #[inline(always)]
     fn resume(&self, task: NonNull<Task>) {
         // SAFETY: started and not ended, so alive.
         let header = unsafe { task.as_ref() };
@@ -669,15 +643,20 @@ impl Worker {
         }
     }
 
-    /// Polls the driver if somebody is ready, else sleeps in it until `bound`.
+    /// Polls the driver if somebody is ready, else sleeps in it until `bound`. Leaves it alone when
+    /// mail has come right after another look.
     fn look_at_driver(&self, bound: Option<Instant>) {
         let busy = !self.ready.borrow().is_empty()
             || self.shared.offered.len() > 0
             || !self.woken.borrow().is_empty();
-        if busy || self.stacks.borrow_mut().trim_some() || self.await_mail() {
+        if busy || self.stacks.borrow_mut().trim_some() {
             self.poll(Some(self.coarse_now()));
         } else {
-            self.sleep(self.starved.borrow().bound(bound));
+            match self.await_mail() {
+                Mail::Came { look: false } => return,
+                Mail::Came { look: true } => self.poll(Some(self.coarse_now())),
+                Mail::None => self.sleep(self.starved.borrow().bound(bound)),
+            }
         }
         self.handle_woken();
         if self.starved.borrow().is_due(self.coarse_now()) {

@@ -120,13 +120,18 @@ impl Worker {
     #[inline]
     pub(super) fn note(&self, task: &Task, what: &str) {
         if let Some(world) = &self.world {
-            let number = world.number(task.info.id);
-            let wake = task.wake.get();
-            world.note(format_args!(
-                "worker {} coroutine {number} {what}: {wake:?}",
-                self.index
-            ));
+            self.note_in(world, task, what);
         }
+    }
+
+    #[cold]
+    fn note_in(&self, world: &World, task: &Task, what: &str) {
+        let number = world.number(task.info.id);
+        let wake = task.wake.get();
+        world.note(format_args!(
+            "worker {} coroutine {number} {what}: {wake:?}",
+            self.index
+        ));
     }
 
     /// Writes down what happens to what was put aside.

@@ -2,10 +2,10 @@
 //! one that has just ended: its memory, its stack.
 //!
 //! Called by the worker's loop and, for the latter, on a coroutine's own stack, when its closure
-//! has returned. A server makes a coroutine for each request, and mostly the next connection's is in
-//! the queue already when one has been answered. Going on with it at once leaves out two switches,
-//! and the taking down and setting up of all that would be the same. To everybody else they are two
-//! coroutines: two ids, two spawn sites, nothing of the one to be seen by the other.
+//! has returned. A server makes a coroutine for each request, and mostly the next connection's is
+//! in the queue already when one has been answered. Going on with it at once leaves out two
+//! switches, and the taking down and setting up of all that would be the same. To everybody else
+//! they are two coroutines: two ids, two spawn sites, nothing of the one to be seen by the other.
 //!
 //! It must never run what the loop would not have run next, nor more of it: each counts for the
 //! batch. Whatever the loop does between two coroutines because somebody looks on or waits (a hook,

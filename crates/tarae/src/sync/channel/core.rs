@@ -129,26 +129,27 @@ impl<T, W: Claim> Core<T, W> {
 
     // ---- sending ------------------------------------------------------------------------------
 
-    /// Hands a message to the first receiver, or queues it.
-    pub(crate) fn send(&mut self, item: T, woken: &mut Woken<W>) -> Result<(), (T, Refusal)> {
+    /// Hands a message to the first receiver, which is then to be woken, or queues it.
+    #[inline(always)]
+    pub(crate) fn send(&mut self, item: T) -> Result<Option<W>, (T, Refusal)> {
         if self.receivers == 0 {
             return Err((item, Refusal::Disconnected));
         }
-        self.deliver(item, woken)
-            .map_err(|item| (item, Refusal::Wait))
+        self.deliver(item).map_err(|item| (item, Refusal::Wait))
     }
 
     /// To the first receiver or, if there is room, into the queue.
-    fn deliver(&mut self, item: T, woken: &mut Woken<W>) -> Result<(), T> {
+    #[inline(always)]
+    fn deliver(&mut self, item: T) -> Result<Option<W>, T> {
         if let Some(key) = self.receiving.next() {
             self.receiving.data(key).item = Some(item);
-            woken.add(self.receiving.waiter(key));
-        } else if self.has_room() {
-            self.queue.push_back(item);
-        } else {
+            return Ok(self.receiving.waiter(key));
+        }
+        if !self.has_room() {
             return Err(item);
         }
-        Ok(())
+        self.queue.push_back(item);
+        Ok(None)
     }
 
     /// A sender that found no room waits, with its message.
@@ -158,6 +159,7 @@ impl<T, W: Claim> Core<T, W> {
     }
 
     /// How it stands. `give_up`: it waits no longer, if it still does.
+    #[inline]
     pub(crate) fn sent(&mut self, key: Key, give_up: bool) -> Result<Sent<T>, T> {
         if self.sending.data(key).item.is_none() {
             self.sending.remove(key);
@@ -167,7 +169,8 @@ impl<T, W: Claim> Core<T, W> {
         if queued && !give_up {
             return Ok(Sent::Waiting);
         }
-        let item = self.sending.remove(key).data.item.expect("seen above");
+        let item = self.sending.data(key).item.take().expect("seen above");
+        self.sending.remove(key);
         if queued {
             Err(item)
         } else {
@@ -208,7 +211,9 @@ impl<T, W: Claim> Core<T, W> {
 
     /// It waits no longer. Gives its permit, if it got one.
     pub(crate) fn end_permit_wait(&mut self, key: Key) -> Option<Permit> {
-        self.sending.remove(key).data.permit
+        let permit = self.sending.data(key).permit.take();
+        self.sending.remove(key);
+        permit
     }
 
     /// Uses a permit. Gives the message back if nobody is left to receive it.
@@ -223,10 +228,11 @@ impl<T, W: Claim> Core<T, W> {
             }
             Permit::Room => {
                 self.reserved -= 1;
-                let result = self.send(item, woken).map_err(|(item, _)| item);
+                let sent = self.send(item);
                 // The room was not needed if a receiver took the message.
                 self.grant_room(woken);
-                result
+                sent.map(|receiver| woken.add(receiver))
+                    .map_err(|(item, _)| item)
             }
         }
     }
@@ -246,6 +252,7 @@ impl<T, W: Claim> Core<T, W> {
     }
 
     /// Lets those who wait to send have the room there is.
+    #[inline(never)]
     fn grant_room(&mut self, woken: &mut Woken<W>) {
         while self.has_room() {
             let Some(key) = self.sending.next() else {
@@ -253,7 +260,12 @@ impl<T, W: Claim> Core<T, W> {
             };
             match self.sending.data(key).item.take() {
                 // A receiver may wait too: it came while all room was promised.
-                Some(item) => drop(self.deliver(item, woken)),
+                Some(item) => {
+                    let Ok(receiver) = self.deliver(item) else {
+                        unreachable!("there is room");
+                    };
+                    woken.add(receiver);
+                }
                 None => {
                     self.sending.data(key).permit = Some(Permit::Room);
                     self.reserved += 1;
@@ -266,16 +278,19 @@ impl<T, W: Claim> Core<T, W> {
     // ---- receiving ----------------------------------------------------------------------------
 
     /// Takes the oldest message.
+    #[inline]
     pub(crate) fn receive(&mut self, woken: &mut Woken<W>) -> Result<T, Refusal> {
         if let Some(item) = self.queue.pop_front() {
-            self.grant_room(woken);
+            if !self.sending.is_empty() {
+                self.grant_room(woken);
+            }
             return Ok(item);
         }
         // At a rendezvous, or while all room is promised, senders wait beside an empty queue.
-        if let Some(key) = self.sending.next_where(|sender| sender.item.is_some()) {
-            woken.add(self.sending.waiter(key));
-            let item = self.sending.data(key).item.take();
-            return Ok(item.expect("asked for"));
+        if !self.sending.is_empty()
+            && let Some(item) = self.take_from_sender(woken)
+        {
+            return Ok(item);
         }
         match self.senders {
             0 => Err(Refusal::Disconnected),
@@ -283,16 +298,29 @@ impl<T, W: Claim> Core<T, W> {
         }
     }
 
+    #[inline(never)]
+    fn take_from_sender(&mut self, woken: &mut Woken<W>) -> Option<T> {
+        let key = self.sending.next_where(|sender| sender.item.is_some())?;
+        woken.add(self.sending.waiter(key));
+        self.sending.data(key).item.take()
+    }
+
     /// At a rendezvous: gives a select that waits to send a permit for this receiver, which then
     /// must wait for its message.
+    #[inline]
     pub(crate) fn be_promised(
         &mut self,
         waiter: impl FnOnce() -> W,
         woken: &mut Woken<W>,
     ) -> Option<Key> {
-        if self.capacity != 0 {
+        if self.capacity != 0 || self.sending.is_empty() {
             return None;
         }
+        self.promise(waiter, woken)
+    }
+
+    #[inline(never)]
+    fn promise(&mut self, waiter: impl FnOnce() -> W, woken: &mut Woken<W>) -> Option<Key> {
         let sender = self.sending.next()?;
         let promised = Receiving {
             item: None,
@@ -305,6 +333,7 @@ impl<T, W: Claim> Core<T, W> {
     }
 
     /// A receiver that found nothing waits. True: there may be something already.
+    #[inline]
     pub(crate) fn wait_to_receive(&mut self, waiter: W) -> (Key, bool) {
         let empty = Receiving {
             item: None,
@@ -319,6 +348,7 @@ impl<T, W: Claim> Core<T, W> {
     }
 
     /// How it stands. `give_up`: it waits no longer, if it still does and nothing is promised.
+    #[inline(always)]
     pub(crate) fn received(&mut self, key: Key, give_up: bool) -> Received<T> {
         let receiver = self.receiving.data(key);
         if let Some(item) = receiver.item.take() {
@@ -365,6 +395,15 @@ impl<T, W: Claim> Core<T, W> {
         T: Copy,
     {
         self.queue.iter().copied()
+    }
+
+    /// Whether a sender's or a receiver's entry still stands in its queue, to be served.
+    #[cfg(test)]
+    pub(crate) fn is_queued(&self, key: Key, receives: bool) -> bool {
+        match receives {
+            true => self.receiving.is_queued(key),
+            false => self.sending.is_queued(key),
+        }
     }
 
     /// Entries of those who wait or have not looked yet.

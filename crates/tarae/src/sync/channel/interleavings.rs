@@ -111,8 +111,11 @@ impl Actor {
     fn send(&mut self, give_up: bool, core: &mut Channel, woken: &mut Woken<Waiter>) {
         let sent = match self.at {
             At::Wait(key) => core.sent(key, give_up),
-            _ => match core.send(self.item.take().unwrap(), woken) {
-                Ok(()) => Ok(Sent::Done),
+            _ => match core.send(self.item.take().unwrap()) {
+                Ok(receiver) => {
+                    woken.add(receiver);
+                    Ok(Sent::Done)
+                }
                 Err((item, Refusal::Disconnected)) => Ok(Sent::Disconnected(item)),
                 Err((item, Refusal::Wait)) => {
                     self.at = At::Wait(core.wait_to_send(item, self.waiter()));
@@ -334,6 +337,12 @@ fn check_nobody_is_stuck(core: &Channel, actors: &[Actor]) {
             .all(|actor| !matches!(actor.at, At::Promised(_))),
         "never filled"
     );
+    for actor in actors {
+        if let At::Wait(key) = actor.at {
+            let queued = core.is_queued(key, receives(actor.kind));
+            assert!(queued, "served, and not woken");
+        }
+    }
 }
 
 /// Every message is in exactly one place, and no entry, room or promise is left.

@@ -43,6 +43,7 @@ impl<T> Channel<T> {
     }
 
     /// Runs `f` under the lock, then wakes whom it has served.
+    #[inline(always)]
     fn with<R>(&self, f: impl FnOnce(&mut Core<T, Alarm>, &mut Woken<Alarm>) -> R) -> R {
         let mut woken = Woken::new();
         let result = self.core.with(|core| f(core, &mut woken));
@@ -87,40 +88,69 @@ impl<T> Channel<T> {
     // ---- sending ------------------------------------------------------------------------------
 
     pub(super) fn try_send(&self, item: T) -> Result<(), TrySendError<T>> {
-        match self.with(|core, woken| core.send(item, woken)) {
-            Ok(()) => Ok(()),
+        match self.core.with(|core| core.send(item)) {
+            Ok(receiver) => {
+                if let Some(receiver) = receiver {
+                    receiver.wake();
+                }
+                Ok(())
+            }
             Err((item, Refusal::Wait)) => Err(TrySendError::Full(item)),
             Err((item, Refusal::Disconnected)) => Err(TrySendError::Disconnected(item)),
         }
     }
 
     pub(super) fn send(&self, item: T, deadline: Option<Instant>) -> Result<(), SendError<T>> {
-        let key = self.with(|core, woken| match core.send(item, woken) {
-            Ok(()) => Ok(None),
-            Err((item, Refusal::Disconnected)) => Err(SendError(item, Wake::Ready)),
-            Err((item, Refusal::Wait)) => Ok(Some(core.wait_to_send(item, Alarm::current()))),
-        })?;
-        match key {
-            None => {
+        let sent = self.core.with(|core| match core.send(item) {
+            Ok(receiver) => Ok(receiver),
+            Err((item, Refusal::Disconnected)) => Err(Err(SendError(item, Wake::Ready))),
+            Err((item, Refusal::Wait)) => Err(Ok(core.wait_to_send(item, Alarm::current()))),
+        });
+        match sent {
+            Ok(receiver) => {
+                if let Some(receiver) = receiver {
+                    receiver.wake();
+                }
                 sched::spend_budget();
                 Ok(())
             }
-            Some(key) => self.finish_sending(key, deadline),
+            Err(refused) => {
+                let key = refused?;
+                // Mostly the message is taken then. All else is out of the way of that.
+                let wake = sched::park_in_place(WaitReason::Channel, deadline, Cancel::Yes);
+                self.sent(key, deadline, wake)
+                    .unwrap_or_else(|| self.finish_sending(key, deadline))
+            }
         }
     }
 
+    /// What became of the entry `key`, after a park that ended so. `None`: it still waits.
+    #[inline(always)]
+    fn sent(
+        &self,
+        key: Key,
+        deadline: Option<Instant>,
+        wake: Wake,
+    ) -> Option<Result<(), SendError<T>>> {
+        let give_up = wake != Wake::Ready;
+        match self.core.with(|core| core.sent(key, give_up)) {
+            Ok(Sent::Done) => {
+                context::succeeded(deadline, wake);
+                Some(Ok(()))
+            }
+            Ok(Sent::Disconnected(item)) => Some(Err(SendError(item, Wake::Ready))),
+            Ok(Sent::Waiting) => None,
+            Err(item) => Some(Err(SendError(item, wake))),
+        }
+    }
+
+    /// Waits on as the entry `key`.
+    #[inline(never)]
     fn finish_sending(&self, key: Key, deadline: Option<Instant>) -> Result<(), SendError<T>> {
         loop {
             let wake = sched::park(WaitReason::Channel, deadline, Cancel::Yes);
-            let give_up = wake != Wake::Ready;
-            match self.core.with(|core| core.sent(key, give_up)) {
-                Ok(Sent::Done) => {
-                    context::succeeded(deadline, wake);
-                    return Ok(());
-                }
-                Ok(Sent::Disconnected(item)) => return Err(SendError(item, Wake::Ready)),
-                Ok(Sent::Waiting) => {}
-                Err(item) => return Err(SendError(item, wake)),
+            if let Some(result) = self.sent(key, deadline, wake) {
+                return result;
             }
         }
     }
@@ -136,27 +166,34 @@ impl<T> Channel<T> {
     }
 
     pub(super) fn recv(&self, deadline: Option<Instant>) -> Result<T, RecvError> {
-        // How the last wait ended. What is there counts all the same.
-        let mut wake = Wake::Ready;
+        let key = match self.receive_or_enter(Wake::Ready)? {
+            Ok(item) => {
+                sched::spend_budget();
+                return Ok(item);
+            }
+            Err(key) => key,
+        };
+        // Mostly a message ends the first park. All else is out of the way of that.
+        let ended = sched::park_in_place(WaitReason::Channel, deadline, Cancel::Yes);
+        let received = match self.received(key, deadline, ended) {
+            Received::Item(item) => return Ok(item),
+            Received::Again => Err(ended),
+            Received::Promised | Received::Waiting => self.finish_receiving(key, deadline, ended),
+        };
+        received.or_else(|ended| self.recv_again(deadline, ended))
+    }
+
+    /// As `recv`, after a wait that has ended so, with nothing. What is there counts all the same.
+    #[inline(never)]
+    fn recv_again(&self, deadline: Option<Instant>, mut wake: Wake) -> Result<T, RecvError> {
         loop {
-            let found = self.with(|core, woken| match core.receive(woken) {
-                Ok(item) => Ok(Ok(item)),
-                Err(Refusal::Disconnected) => Err(RecvError(Wake::Ready)),
-                Err(Refusal::Wait) if wake != Wake::Ready => Err(RecvError(wake)),
-                Err(Refusal::Wait) => {
-                    let promised = core.be_promised(Alarm::current, woken);
-                    Ok(Err(promised.unwrap_or_else(|| {
-                        core.wait_to_receive(Alarm::current()).0
-                    })))
-                }
-            })?;
-            match found {
+            match self.receive_or_enter(wake)? {
                 Ok(item) => {
                     context::succeeded(deadline, wake);
                     sched::spend_budget();
                     return Ok(item);
                 }
-                Err(key) => match self.finish_receiving(key, deadline) {
+                Err(key) => match self.finish_receiving(key, deadline, Wake::Ready) {
                     Ok(item) => return Ok(item),
                     Err(ended) => wake = ended,
                 },
@@ -164,9 +201,43 @@ impl<T> Channel<T> {
         }
     }
 
-    /// Waits as the entry `key`. `Err` when it is out, with nothing.
-    fn finish_receiving(&self, key: Key, deadline: Option<Instant>) -> Result<T, Wake> {
-        let mut ended = Wake::Ready;
+    /// Takes a message, or enters as one who waits. `wake`: how its last wait ended; it waits no
+    /// more if it was not by somebody who had something.
+    #[inline(always)]
+    fn receive_or_enter(&self, wake: Wake) -> Result<Result<T, Key>, RecvError> {
+        self.with(|core, woken| match core.receive(woken) {
+            Ok(item) => Ok(Ok(item)),
+            Err(Refusal::Disconnected) => Err(RecvError(Wake::Ready)),
+            Err(Refusal::Wait) if wake != Wake::Ready => Err(RecvError(wake)),
+            Err(Refusal::Wait) => {
+                let promised = core.be_promised(Alarm::current, woken);
+                Ok(Err(promised.unwrap_or_else(|| {
+                    core.wait_to_receive(Alarm::current()).0
+                })))
+            }
+        })
+    }
+
+    /// What the entry `key` was given, after a park that ended so.
+    #[inline(always)]
+    fn received(&self, key: Key, deadline: Option<Instant>, ended: Wake) -> Received<T> {
+        let give_up = ended != Wake::Ready;
+        let received = self.core.with(|core| core.received(key, give_up));
+        if let Received::Item(_) = received {
+            context::succeeded(deadline, ended);
+        }
+        received
+    }
+
+    /// Waits on as the entry `key`, whose wait has ended so, or not yet. `Err` when it is out, with
+    /// nothing.
+    #[inline(never)]
+    fn finish_receiving(
+        &self,
+        key: Key,
+        deadline: Option<Instant>,
+        mut ended: Wake,
+    ) -> Result<T, Wake> {
         loop {
             let wake = match ended {
                 Wake::Ready => sched::park(WaitReason::Channel, deadline, Cancel::Yes),
@@ -176,14 +247,8 @@ impl<T> Channel<T> {
             if ended == Wake::Ready {
                 ended = wake;
             }
-            match self
-                .core
-                .with(|core| core.received(key, ended != Wake::Ready))
-            {
-                Received::Item(item) => {
-                    context::succeeded(deadline, ended);
-                    return Ok(item);
-                }
+            match self.received(key, deadline, ended) {
+                Received::Item(item) => return Ok(item),
                 Received::Promised | Received::Waiting => {}
                 Received::Again => return Err(ended),
             }

@@ -11,7 +11,7 @@
 //! Invariants: an entry is removed by whoever pushed it, and by nobody else, so a key stays good
 //! until then. A queued entry has its waiter; the waiter is handed out once.
 
-use crate::driver::slab::{NONE, Slab};
+use crate::driver::slab::NONE;
 
 /// Names an entry until it is removed.
 pub(crate) type Key = u32;
@@ -23,19 +23,31 @@ pub(crate) trait Claim {
     fn claim(&self) -> bool;
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Nobody's; `next` names another one.
+    Free,
+    Queued,
+    Served,
+}
+
 #[derive(Debug)]
-pub(crate) struct Entry<D, W> {
+struct Entry<D, W> {
+    /// Until it is handed out.
     waiter: Option<W>,
     /// What the queue's owner keeps with it.
-    pub(crate) data: D,
-    queued: bool,
+    data: D,
+    state: State,
     prev: Key,
     next: Key,
 }
 
+/// Entries keep their place until they are removed; a place is used again in place, since an entry
+/// carries a message and whoever waits pays for each move of it.
 #[derive(Debug)]
 pub(crate) struct Waiters<D, W> {
-    entries: Slab<Entry<D, W>>,
+    entries: Vec<Entry<D, W>>,
+    free: Key,
     head: Key,
     tail: Key,
 }
@@ -43,7 +55,8 @@ pub(crate) struct Waiters<D, W> {
 impl<D, W: Claim> Waiters<D, W> {
     pub(crate) fn new() -> Waiters<D, W> {
         Waiters {
-            entries: Slab::new(),
+            entries: Vec::new(),
+            free: NONE,
             head: NONE,
             tail: NONE,
         }
@@ -57,16 +70,22 @@ impl<D, W: Claim> Waiters<D, W> {
     /// Entries, queued or served.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+        let used = |entry: &&Entry<D, W>| entry.state != State::Free;
+        self.entries.iter().filter(used).count()
     }
 
     /// Queues one at the end.
+    #[inline(always)]
     pub(crate) fn push(&mut self, waiter: W, data: D) -> Key {
-        let key = self.insert(waiter, data);
-        let tail = std::mem::replace(&mut self.tail, key);
-        let entry = self.entry(key);
-        entry.queued = true;
-        entry.prev = tail;
+        let tail = self.tail;
+        let key = self.add(Entry {
+            waiter: Some(waiter),
+            data,
+            state: State::Queued,
+            prev: tail,
+            next: NONE,
+        });
+        self.tail = key;
         match tail {
             NONE => self.head = key,
             tail => self.entry(tail).next = key,
@@ -76,35 +95,61 @@ impl<D, W: Claim> Waiters<D, W> {
 
     /// Adds one that is served already, by somebody who will give it what it wants.
     pub(crate) fn insert(&mut self, waiter: W, data: D) -> Key {
-        self.entries.insert(Entry {
+        self.add(Entry {
             waiter: Some(waiter),
             data,
-            queued: false,
+            state: State::Served,
             prev: NONE,
             next: NONE,
         })
     }
 
+    #[inline(always)]
+    fn add(&mut self, entry: Entry<D, W>) -> Key {
+        let key = self.free;
+        match self.entries.get_mut(key as usize) {
+            Some(place) => {
+                self.free = place.next;
+                *place = entry;
+                key
+            }
+            None => self.grow(entry),
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self, entry: Entry<D, W>) -> Key {
+        self.entries.push(entry);
+        Key::try_from(self.entries.len() - 1).expect("fewer than 2^32 entries")
+    }
+
+    #[inline(always)]
     fn entry(&mut self, key: Key) -> &mut Entry<D, W> {
-        self.entries.get_mut(key).expect("an entry that was pushed")
+        let entry = &mut self.entries[key as usize];
+        debug_assert_ne!(entry.state, State::Free, "an entry that was pushed");
+        entry
     }
 
     /// What is kept with an entry.
+    #[inline(always)]
     pub(crate) fn data(&mut self, key: Key) -> &mut D {
         &mut self.entry(key).data
     }
 
     /// Whether it still stands in the queue.
-    pub(crate) fn is_queued(&mut self, key: Key) -> bool {
-        self.entry(key).queued
+    #[inline(always)]
+    pub(crate) fn is_queued(&self, key: Key) -> bool {
+        self.entries[key as usize].state == State::Queued
     }
 
     /// The waiter of a served entry, to be woken; `None` if it was handed out before.
+    #[inline(always)]
     pub(crate) fn waiter(&mut self, key: Key) -> Option<W> {
         self.entry(key).waiter.take()
     }
 
     /// Takes the first one that still waits out of the queue; its entry stays.
+    #[inline(always)]
     pub(crate) fn next(&mut self) -> Option<Key> {
         while self.head != NONE {
             let key = self.head;
@@ -118,6 +163,7 @@ impl<D, W: Claim> Waiters<D, W> {
     }
 
     /// As `next`, of those whose data is as wanted; the others keep their places.
+    #[inline]
     pub(crate) fn next_where(&mut self, wanted: impl Fn(&D) -> bool) -> Option<Key> {
         let mut key = self.head;
         while key != NONE {
@@ -135,17 +181,24 @@ impl<D, W: Claim> Waiters<D, W> {
         None
     }
 
-    /// Takes an entry out for good.
-    pub(crate) fn remove(&mut self, key: Key) -> Entry<D, W> {
+    /// Takes an entry out for good, of which everything has been taken that was put into it. Gives
+    /// its waiter if that was not handed out.
+    #[inline(always)]
+    pub(crate) fn remove(&mut self, key: Key) -> Option<W> {
         if self.is_queued(key) {
             self.unlink(key);
         }
-        self.entries.remove(key)
+        let free = std::mem::replace(&mut self.free, key);
+        let entry = self.entry(key);
+        entry.state = State::Free;
+        entry.next = free;
+        entry.waiter.take()
     }
 
+    #[inline(always)]
     fn unlink(&mut self, key: Key) {
         let entry = self.entry(key);
-        entry.queued = false;
+        entry.state = State::Served;
         let (prev, next) = (entry.prev, entry.next);
         match prev {
             NONE => self.head = next,
@@ -161,32 +214,37 @@ impl<D, W: Claim> Waiters<D, W> {
 /// Waiters to be woken once the lock is free; room for one without an allocation.
 pub(crate) struct Woken<W> {
     first: Option<W>,
-    others: Vec<W>,
+    others: Option<Vec<W>>,
 }
 
 impl<W> Woken<W> {
+    #[inline]
     pub(crate) fn new() -> Woken<W> {
         Woken {
             first: None,
-            others: Vec::new(),
+            others: None,
         }
     }
 
+    #[inline(always)]
     pub(crate) fn add(&mut self, waiter: Option<W>) {
         match waiter {
-            Some(waiter) if self.first.is_some() => self.others.push(waiter),
+            Some(waiter) if self.first.is_some() => {
+                self.others.get_or_insert_default().push(waiter);
+            }
             Some(waiter) => self.first = Some(waiter),
             None => {}
         }
     }
 
     /// Hands them to `wake`.
+    #[inline]
     pub(crate) fn each(self, mut wake: impl FnMut(W)) {
         if let Some(first) = self.first {
             wake(first);
         }
-        if !self.others.is_empty() {
-            self.others.into_iter().for_each(wake);
+        if let Some(others) = self.others {
+            others.into_iter().for_each(wake);
         }
     }
 }
