@@ -32,9 +32,9 @@ struct Registry<H> {
 }
 
 /// A connection, at work or between two requests. What each request looks at stands first: it is
-/// cold, and the rest is colder. In a line of the cache of its own, apart from the count.
+/// cold, and the rest is colder.
 #[derive(Debug)]
-#[repr(C, align(64))]
+#[repr(C)]
 pub(super) struct Connection<H> {
     pub(super) stream: TcpStream,
     pub(super) server: Arc<Shared<H>>,

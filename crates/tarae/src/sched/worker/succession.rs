@@ -90,7 +90,7 @@ impl Worker {
     pub(super) fn fetch_next(&self, ready: &VecDeque<Ready>) {
         if let Some(Ready::Seed(seed, _, near)) = ready.front() {
             seed.prefetch();
-            sys::prefetch(near.source);
+            Source::prefetch(near.source);
             self.driver.borrow().prefetch(near.slot);
         }
         if let Some(after) = ready.get(1) {
