@@ -36,6 +36,7 @@ pub(crate) struct Epoll<W> {
     /// This worker's number, unique in the process.
     worker: u32,
     home: &'static dyn Home,
+    events: Box<[EpollEvent]>,
     slots: Vec<Slot>,
     free_slot: u32,
     waits: Waits<W>,
@@ -82,6 +83,7 @@ impl<W> Epoll<W> {
             poller: Poller::new(notification)?,
             worker,
             home,
+            events: poller::batch(),
             slots: Vec::new(),
             free_slot: NONE,
             waits: Waits::new(),
@@ -237,11 +239,11 @@ impl<W> Epoll<W> {
 
     fn dispatch(&mut self, event: EpollEvent, woken: &mut Vec<Woken<W>>) {
         let (token, events) = (event.u64, event.events);
-        if poller::is_internal(token) {
-            return;
-        }
         let (index, generation) = poller::of_token(token);
-        let slot = &mut self.slots[index as usize];
+        // The poller's own tokens have no slot.
+        let Some(slot) = self.slots.get_mut(index as usize) else {
+            return;
+        };
         if !slot.used || slot.generation != generation {
             return;
         }
@@ -321,15 +323,15 @@ impl<W> Driver for Epoll<W> {
                 self.wake_list(place.slot, place.direction, Wake::Ready, woken);
             }
         }
-        let count = self.poller.wait(timeout);
-        let events = std::mem::take(&mut self.poller.events);
+        let mut events = std::mem::take(&mut self.events);
+        let count = self.poller.wait(&mut events, timeout);
         if let Ok(count) = count {
             for some in events[..count].chunks(PREFETCHED) {
                 self.prefetch(some);
                 some.iter().for_each(|event| self.dispatch(*event, woken));
             }
         }
-        self.poller.events = events;
+        self.events = events;
         for key in self.waits.due(self.poller.elapsed()) {
             let waiter = self.unlink(key);
             woken.push(Woken {

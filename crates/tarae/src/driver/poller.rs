@@ -14,10 +14,9 @@ use std::time::{Duration, Instant};
 use super::timers::Tick;
 use crate::sys::{self, EpollEvent};
 
-/// The token of the notification descriptor. The others have a slot's index in the lower half, and
-/// no slot has this one.
+/// The tokens of the notification descriptor and of the timer, whose events only end a wait. The
+/// others have a slot's index in the lower half; no slot has one of these.
 const NOTIFICATION: u64 = u64::MAX;
-/// The token of the timer.
 const TIMER: u64 = u64::MAX - 1;
 const EVENTS: usize = 512;
 /// A deadline further off than this is left to the timer: with a time-out of its own, each
@@ -27,7 +26,6 @@ const FAR: Duration = Duration::from_millis(100);
 
 pub(crate) struct Poller {
     epoll: Arc<OwnedFd>,
-    pub(crate) events: Box<[EpollEvent]>,
     /// Ends a wait whose next deadline is far off, and when it is set to.
     timer: OwnedFd,
     armed: Option<Instant>,
@@ -50,7 +48,6 @@ impl Poller {
         let now = Instant::now();
         Ok(Poller {
             epoll: Arc::new(epoll),
-            events: vec![EpollEvent { events: 0, u64: 0 }; EVENTS].into_boxed_slice(),
             timer,
             armed: None,
             base: now,
@@ -96,11 +93,13 @@ impl Poller {
     }
 
     /// The tick that has begun by then.
+    #[inline]
     pub(crate) fn elapsed(&self) -> Tick {
         self.now.saturating_duration_since(self.base).as_millis() as Tick
     }
 
     /// The first tick at which `time` has passed: deadlines are never early.
+    #[inline]
     pub(crate) fn tick_after(&mut self, time: Instant) -> Tick {
         if self.last_tick.0 != time {
             let tick = millis_ceil(time.saturating_duration_since(self.base));
@@ -110,6 +109,7 @@ impl Poller {
     }
 
     /// How long `wait` may wait: until `bound` and the next tick that matters.
+    #[inline]
     pub(crate) fn timeout_ms(&mut self, bound: Option<Instant>, next: Option<Tick>) -> i32 {
         let due = next.map(|tick| self.base + Duration::from_millis(tick));
         if let (None, Some(due)) = (bound, due)
@@ -146,17 +146,18 @@ impl Poller {
         Ok(())
     }
 
-    /// Waits for events, and looks at the clock. Gives how many of `events` have been written to.
-    pub(crate) fn wait(&mut self, timeout_ms: i32) -> io::Result<usize> {
-        let count = sys::epoll_wait(self.epoll.as_raw_fd(), &mut self.events, timeout_ms);
+    /// Waits for events, and looks at the clock. Gives how many of `events` have been written.
+    #[inline]
+    pub(crate) fn wait(&mut self, events: &mut [EpollEvent], timeout_ms: i32) -> io::Result<usize> {
+        let count = sys::epoll_wait(self.epoll.as_raw_fd(), events, timeout_ms);
         self.now = Instant::now();
         count
     }
 }
 
-/// Whether an event only ends the wait.
-pub(crate) fn is_internal(token: u64) -> bool {
-    token == NOTIFICATION || token == TIMER
+/// Room for the events of one wait.
+pub(crate) fn batch() -> Box<[EpollEvent]> {
+    vec![EpollEvent { events: 0, u64: 0 }; EVENTS].into_boxed_slice()
 }
 
 /// What is watched under a slot's index, as long as its generation lasts.

@@ -129,12 +129,12 @@ pub use kinds::{Event, Interest, Mode, Readiness};
 pub use table::SourceId;
 
 use crate::driver::Source;
-use crate::driver::poller::Poller;
+use crate::driver::poller::{self, Poller};
 use crate::driver::slab::NONE;
 use crate::driver::timers::Timers;
 use crate::sched::{self, task::contain};
 use crate::signal::{Signal, Signals};
-use crate::sys;
+use crate::sys::{self, EpollEvent};
 use crate::time::{Duration, Instant};
 use handle::Shared;
 use table::{Body, OnExit, OnSignal, OnTime, Owned, Table, Told};
@@ -151,10 +151,12 @@ use turn::{Deferred, Step, Work};
 pub struct EventLoop {
     shared: Arc<Shared>,
     poller: RefCell<Poller>,
+    /// What the poller gave last.
+    batch: RefCell<Box<[EpollEvent]>>,
     table: RefCell<Table>,
     timers: RefCell<Timers<SourceId>>,
-    /// At hand: what is to be told first, which of the poller's events are still to be told (the
-    /// next one and their number), and timers that have expired.
+    /// At hand: what is to be told first, which of the batch are still to be told (the next
+    /// one and their number), and timers that have expired.
     work: RefCell<VecDeque<Work>>,
     harvested: Cell<(usize, usize)>,
     due: RefCell<VecDeque<SourceId>>,
@@ -183,6 +185,7 @@ impl EventLoop {
         Ok(EventLoop {
             shared,
             poller: RefCell::new(poller),
+            batch: RefCell::new(poller::batch()),
             table: RefCell::default(),
             timers: RefCell::new(Timers::new()),
             work: RefCell::default(),

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use super::table::{Body, SourceId, Told};
 use super::{Event, EventLoop, Readiness};
 use crate::driver::slab::NONE;
-use crate::driver::{Direction, Operation, Source, poller};
+use crate::driver::{Direction, Operation, Source};
 use crate::sched::io::{Patience, perform};
 use crate::sched::mailbox::Parcel;
 use crate::sched::task::contain;
@@ -90,7 +90,7 @@ impl EventLoop {
         let (next, count) = self.harvested.get();
         if next < count {
             self.harvested.set((next + 1, count));
-            let event = self.poller.borrow().events[next];
+            let event = self.batch.borrow()[next];
             return self.ready(event);
         }
         let due = self.due.borrow_mut().pop_front();
@@ -122,7 +122,7 @@ impl EventLoop {
 
     fn wait(&self, timeout_ms: i32) -> io::Result<usize> {
         if timeout_ms == 0 || !sched::in_coroutine() {
-            return self.poller.borrow_mut().wait(timeout_ms);
+            return self.harvest(timeout_ms);
         }
         let source = match self.own_source.get() {
             Some(source) => source,
@@ -134,11 +134,14 @@ impl EventLoop {
         let timeout = u64::try_from(timeout_ms).ok();
         let patience = Patience::For(timeout.map(Duration::from_millis));
         match perform(source, patience, Look(self)) {
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                self.poller.borrow_mut().wait(0)
-            }
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => self.harvest(0),
             count => count,
         }
+    }
+
+    fn harvest(&self, timeout_ms: i32) -> io::Result<usize> {
+        let mut batch = self.batch.borrow_mut();
+        self.poller.borrow_mut().wait(&mut batch, timeout_ms)
     }
 
     /// Takes the timers out of the wheel whose time has come, in the order of their deadlines.
@@ -203,9 +206,7 @@ impl EventLoop {
 
     fn ready(&self, event: EpollEvent) -> Step {
         let (token, readiness) = (event.u64, Readiness(event.events));
-        if poller::is_internal(token) {
-            return Step::Stale;
-        }
+        // The poller's own tokens name no entry.
         let id = SourceId::of_token(token);
         let mut table = self.table.borrow_mut();
         let Some(entry) = table.get_mut(id) else {
@@ -331,7 +332,7 @@ impl Operation for Look<'_> {
     const DIRECTION: Direction = Direction::Read;
 
     fn attempt(&mut self, _: &Source) -> io::Result<usize> {
-        match self.0.poller.borrow_mut().wait(0)? {
+        match self.0.harvest(0)? {
             0 => Err(io::ErrorKind::WouldBlock.into()),
             count => Ok(count),
         }
