@@ -66,7 +66,7 @@ fn a_number_used_again_within_the_batch_gets_no_old_event() {
                 let ids = Rc::new(Cell::new([None::<SourceId>; 2]));
                 let mut peers = vec![quiet_peer];
                 let mut known = [None; 2];
-                for place in 0..2 {
+                for (place, own) in known.iter_mut().enumerate() {
                     let (stream, peer) = readable();
                     let other = 1 - place;
                     peers.push(peer);
@@ -85,7 +85,7 @@ fn a_number_used_again_within_the_batch_gets_no_old_event() {
                         assert!(added.is_ok());
                         events.remove_current();
                     };
-                    known[place] = Some(events.add(stream, Interest::READ, mode, handler).unwrap());
+                    *own = Some(events.add(stream, Interest::READ, mode, handler).unwrap());
                 }
                 ids.set(known);
                 assert_eq!(round(&events), 1);

@@ -42,6 +42,8 @@ fn a_call_site_is_reported_once_with_its_stack() {
                 }
             });
         }
+        // The same site, from elsewhere.
+        run(false, |_| a_place_that_sleeps());
         // Here it blocks a thread that is nobody's.
         a_place_that_sleeps();
     };

@@ -80,7 +80,9 @@ fn accept(events: &EventLoop, listener: &mut TcpListener, _: Readiness) {
         let id = events
             .add(connection, Interest::READ, Mode::Level, serve)
             .unwrap();
-        let watchdog = events.after(PATIENCE, move |events| drop(events.remove(id)));
+        let watchdog = events.after(PATIENCE, move |events| {
+            events.remove(id);
+        });
         events.with(id, |connection: &mut Connection| {
             connection.watchdog = Some(watchdog)
         });

@@ -81,7 +81,9 @@ fn the_last_handle_wakes_the_loop_when_it_goes() {
             let handles = [events.handle(), events.handle().clone()];
             let threads = handles.map(|handle| thread::spawn(move || drop(handle)));
             events.run().unwrap();
-            threads.map(|thread| thread.join().unwrap());
+            threads
+                .into_iter()
+                .for_each(|thread| thread.join().unwrap());
         }
     });
 }
