@@ -167,7 +167,7 @@ pub struct EventLoop {
     running: Cell<bool>,
     stopping: Cell<bool>,
     strict: Cell<bool>,
-    /// The epoll as something a coroutine can wait for; made when one does.
+    /// The epoll as something a coroutine can wait for; made when that is needed.
     own_source: OnceCell<Source>,
 }
 
@@ -396,8 +396,8 @@ impl EventLoop {
     ///
     /// [`ResourceBusy`](io::ErrorKind::ResourceBusy) inside one of its handlers.
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) when something happens at a source with a key:
-    /// nothing is lost, `next_event` gives it. In a coroutine, when cancelled (see
-    /// [`Cancelled`](crate::Cancelled)).
+    /// nothing is lost, `next_event` gives it. When its wait is cancelled (see
+    /// [`Cancelled`](crate::Cancelled)) or ended by a [deadline](crate::cancel) around it.
     pub fn run(&self) -> io::Result<()> {
         let _running = self.enter()?;
         while !self.stopping.take() {
@@ -441,8 +441,9 @@ impl EventLoop {
     ///
     /// # Errors
     ///
-    /// [`ResourceBusy`](io::ErrorKind::ResourceBusy) inside one of its handlers; in a coroutine, when
-    /// cancelled (see [`Cancelled`](crate::Cancelled)).
+    /// [`ResourceBusy`](io::ErrorKind::ResourceBusy) inside one of its handlers; when its wait is
+    /// cancelled (see [`Cancelled`](crate::Cancelled)) or ended by a [deadline](crate::cancel)
+    /// around it.
     pub fn next_event(&self) -> io::Result<Option<Event>> {
         self.next_event_until(None)
     }

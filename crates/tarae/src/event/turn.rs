@@ -18,7 +18,7 @@ use crate::driver::{Direction, Operation, Source};
 use crate::sched::io::{Patience, perform};
 use crate::sched::mailbox::Parcel;
 use crate::sched::task::contain;
-use crate::sched::{self, loop_thread};
+use crate::sched::{self, context, loop_thread};
 use crate::signal::Signal;
 use crate::sys::{self, EpollEvent};
 
@@ -121,7 +121,9 @@ impl EventLoop {
     }
 
     fn wait(&self, timeout_ms: i32) -> io::Result<usize> {
-        if timeout_ms == 0 || !sched::in_coroutine() {
+        // What bounds the wait from outside does not reach into an `epoll_wait`.
+        let plain = !sched::in_coroutine() && !context::is_inside();
+        if timeout_ms == 0 || plain {
             return self.harvest(timeout_ms);
         }
         let source = match self.own_source.get() {
@@ -131,10 +133,16 @@ impl EventLoop {
                 self.own_source.get_or_init(|| Source::new(epoll, false))
             }
         };
-        let timeout = u64::try_from(timeout_ms).ok();
-        let patience = Patience::For(timeout.map(Duration::from_millis));
-        match perform(source, patience, Look(self)) {
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => self.harvest(0),
+        let timeout = u64::try_from(timeout_ms).ok().map(Duration::from_millis);
+        let end = timeout.map(|timeout| Instant::now() + timeout);
+        let _unmarked = loop_thread::unmark();
+        match perform(source, Patience::For(timeout), Look(self)) {
+            Err(error)
+                if error.kind() == io::ErrorKind::TimedOut
+                    && end.is_some_and(|end| end <= Instant::now()) =>
+            {
+                self.harvest(0)
+            }
             count => count,
         }
     }
@@ -324,7 +332,7 @@ impl Body {
     }
 }
 
-/// Taking what has happened, for a coroutine that waits for it.
+/// Taking what has happened, for a wait that parks a coroutine or can be cut short.
 struct Look<'a>(&'a EventLoop);
 
 impl Operation for Look<'_> {

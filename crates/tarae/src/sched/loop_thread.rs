@@ -28,13 +28,18 @@ thread_local! {
     static MARK: Cell<Mark> = const { Cell::new(Mark::None) };
 }
 
-/// The thread is an event loop's until this is dropped.
+/// The thread is what it was marked as until this is dropped.
 pub(crate) struct Marked(Mark);
 
 /// Marks this thread.
 pub(crate) fn mark(strict: bool) -> Marked {
     let mark = if strict { Mark::Refuses } else { Mark::Reports };
     Marked(MARK.replace(mark))
+}
+
+/// The loop itself waits, until this is dropped.
+pub(crate) fn unmark() -> Marked {
+    Marked(MARK.replace(Mark::None))
 }
 
 impl Drop for Marked {
