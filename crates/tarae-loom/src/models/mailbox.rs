@@ -22,8 +22,8 @@ fn open_all(mailbox: &Mailbox<Seen>, seen: &Seen) {
     mailbox.take().for_each(|parcel| parcel.open(seen));
 }
 
-/// One who posts and leaves. Whenever the consumer finds it deserted, it has seen everything; when it
-/// decides to sleep, it will be woken.
+/// One who posts and leaves. Whenever the consumer finds it deserted, it has seen everything; when
+/// it decides to sleep, it will be woken.
 #[test]
 fn mailbox_is_deserted_only_after_the_last_letter() {
     loom::model(|| {

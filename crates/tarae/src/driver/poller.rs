@@ -3,8 +3,8 @@
 //! Owned by `driver::epoll` and by `event::EventLoop`, and used on one thread only. It gives events
 //! as they come and knows nothing of who waits for them.
 //!
-//! Time is counted in ticks of a millisecond, for the timing wheel. Invariant: deadlines are rounded
-//! up and the present down, so that none is ever early.
+//! Time is counted in ticks of a millisecond, for the timing wheel. Invariant: deadlines are
+//! rounded up and the present down, so that none is ever early.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};

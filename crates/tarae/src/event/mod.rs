@@ -2,8 +2,8 @@
 //!
 //! # Event sources and event handlers
 //!
-//! An [`EventLoop`] belongs to one thread. It is given *event sources*: descriptors, timers, signals,
-//! child processes, functions posted from elsewhere. One call waits for all of them at once, by I/O
+//! An [`EventLoop`] belongs to one thread. It is given *event sources*: descriptors, timers,
+//! signals, child processes, functions posted from elsewhere. One call waits for all of them at once, by I/O
 //! multiplexing (epoll), rather than one after the other or with a thread for each. When something
 //! happens at one, its *event handler* is called; then the loop waits again:
 //!
@@ -207,8 +207,8 @@ impl EventLoop {
 
     // ---- sources ------------------------------------------------------------------------------
 
-    /// Watches a descriptor: `handler` is called with the source whenever it is ready. The loop owns
-    /// the source until it is removed; to keep a hand on it, add an `Rc` of it, or use
+    /// Watches a descriptor: `handler` is called with the source whenever it is ready. The loop
+    /// owns the source until it is removed; to keep a hand on it, add an `Rc` of it, or use
     /// [`with`](EventLoop::with).
     ///
     /// The loop sets no blocking mode: a source should be non-blocking, since readiness is no
@@ -235,8 +235,8 @@ impl EventLoop {
         self.watch(body, fd, interest.events(mode))
     }
 
-    /// Calls `handler` once, `delay` from now or a little later: a delay is counted in milliseconds,
-    /// rounded up.
+    /// Calls `handler` once, `delay` from now or a little later: a delay is counted in
+    /// milliseconds, rounded up.
     pub fn after(&self, delay: Duration, handler: impl FnOnce(&EventLoop) + 'static) -> SourceId {
         self.at(later(delay), handler)
     }
@@ -252,8 +252,8 @@ impl EventLoop {
         self.timer(deadline, None, Told::Handler(Box::new(handler)))
     }
 
-    /// Calls `handler` after each `period`, until it is removed. Periods that pass while the loop is
-    /// held up are left out, not made up for.
+    /// Calls `handler` after each `period`, until it is removed. Periods that pass while the loop
+    /// is held up are left out, not made up for.
     ///
     /// # Panics
     ///

@@ -100,7 +100,7 @@ impl EventLoop {
         }
     }
 
-    /// Looks what has happened; if nothing has, waits for it until `bound`. Nothing must be at hand.
+    /// Looks what has happened; if nothing has, waits until `bound`. Nothing may be at hand.
     pub(super) fn look(&self, bound: Option<Instant>) -> io::Result<()> {
         let deferred = self.deferred.take().into_iter().map(Work::Deferred);
         self.work.borrow_mut().extend(deferred);
@@ -181,7 +181,7 @@ impl EventLoop {
         Step::Called
     }
 
-    /// The body of a source, for its handler to be called; none if the source has a key, or is gone.
+    /// The body of a source, for its handler to be called; none if that has a key, or is gone.
     fn take_body(&self, id: SourceId) -> Option<Body> {
         let mut table = self.table.borrow_mut();
         let entry = table.get_mut(id)?;

@@ -1,5 +1,5 @@
-//! Calls that would block the thread of an event loop while it runs a handler: noticed, and reported
-//! once per call site or refused.
+//! Calls that would block the thread of an event loop while it runs a handler: noticed, and
+//! reported once per call site or refused.
 //!
 //! Called by `event`, which marks its thread, and by every wait of a plain thread before it blocks:
 //! `park`, `wait_ready`, `sleep_until`, `select`, look-ups of names and `run`. Not by time: a call

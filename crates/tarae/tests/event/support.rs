@@ -1,5 +1,5 @@
-//! What the tests share: a guard against hanging, a process of one's own, pairs of sockets, a log of
-//! what was called. Decides nothing itself.
+//! What the tests share: a guard against hanging, a process of one's own, pairs of sockets, a log
+//! of what was called. Decides nothing itself.
 
 #[path = "../shared/guard.rs"]
 mod guards;
@@ -26,8 +26,8 @@ thread_local! {
     static PANICS: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Runs a test; if it is stuck, names it and ends the process. A handler's panic is contained by the
-/// loop, but fails the test.
+/// Runs a test; if it is stuck, names it and ends the process. A handler's panic is contained by
+/// the loop, but fails the test.
 pub(crate) fn guarded<T>(name: &'static str, test: impl FnOnce() -> T) -> T {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
