@@ -1,7 +1,7 @@
 //! System call wrappers: one call each, `io::Result` out, no policy.
 //!
 //! Called by `driver`, `stack`, `sched`, `signal`, `event` and the sockets. Never blocks unless its
-//! name says `wait` or `poll`, never retries (but for the stated `EINTR` loops) and never allocates.
+//! name says `wait` or `poll`, never retries (but for the stated `EINTR` loops), never allocates.
 //!
 //! * `address`: socket addresses as the kernel writes them
 //! * `socket`: sockets and their options

@@ -3,9 +3,9 @@
 //! # Event sources and event handlers
 //!
 //! An [`EventLoop`] belongs to one thread. It is given *event sources*: descriptors, timers,
-//! signals, child processes, functions posted from elsewhere. One call waits for all of them at once, by I/O
-//! multiplexing (epoll), rather than one after the other or with a thread for each. When something
-//! happens at one, its *event handler* is called; then the loop waits again:
+//! signals, child processes, functions posted from elsewhere. One call waits for all of them at
+//! once, by I/O multiplexing (epoll), rather than one after the other or with a thread for each.
+//! When something happens at one, its *event handler* is called; then the loop waits again:
 //!
 //! ```
 //! use std::io::{Read, Write};
