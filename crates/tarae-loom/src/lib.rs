@@ -56,6 +56,9 @@ mod inbox;
 #[allow(unsafe_code)]
 #[path = "../../tarae/src/sched/join.rs"]
 mod join;
+#[allow(unsafe_code)]
+#[path = "../../tarae/src/sched/mailbox.rs"]
+mod mailbox;
 #[path = "../../tarae/src/sched/park.rs"]
 mod park;
 #[path = "../../tarae/src/sync/permits.rs"]

@@ -43,6 +43,7 @@ pub mod cancel;
 mod coroutine;
 #[allow(unsafe_code)]
 mod driver;
+pub mod event;
 mod future;
 pub mod inspect;
 mod local;

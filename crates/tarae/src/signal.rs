@@ -9,7 +9,7 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsRawFd, IntoRawFd};
+use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 
 use crate::driver::Source;
@@ -155,25 +155,47 @@ impl Signals {
     ///
     /// When cancelled (see [`Cancelled`](crate::Cancelled)).
     pub fn wait(&self) -> io::Result<Signal> {
-        let place = &TABLE[self.place];
         loop {
-            let pending = place.pending.load(Ordering::SeqCst);
-            if pending != 0 {
-                let number = pending.trailing_zeros();
-                let bit = 1 << number;
-                let before = place.pending.fetch_and(!bit, Ordering::SeqCst);
-                if before & bit == 0 {
-                    // Somebody else who waits for this set was faster.
-                    continue;
-                }
-                if before != bit {
+            if let Some((signal, more)) = self.take_one() {
+                if more {
                     // What is left may be for somebody who waits already: the counter was taken.
+                    let place = &TABLE[self.place];
                     sys::eventfd_write(place.eventfd.load(Ordering::SeqCst));
                 }
-                return Ok(Signal(number as i32));
+                return Ok(signal);
             }
             perform(&self.source, Patience::For(None), ReadEventfd)?;
         }
+    }
+
+    /// One of the signals that have come, and whether it was not the only one.
+    fn take_one(&self) -> Option<(Signal, bool)> {
+        let pending = &TABLE[self.place].pending;
+        loop {
+            let seen = pending.load(Ordering::SeqCst);
+            if seen == 0 {
+                return None;
+            }
+            let number = seen.trailing_zeros();
+            let bit = 1 << number;
+            let before = pending.fetch_and(!bit, Ordering::SeqCst);
+            // Else somebody else who waits for this set was faster.
+            if before & bit != 0 {
+                return Some((Signal(number as i32), before != bit));
+            }
+        }
+    }
+
+    /// Those that have come, for an event loop, which waits for `descriptor` by itself.
+    pub(crate) fn take_all(&self) -> Vec<Signal> {
+        // Those that come from here on are announced again.
+        let _ = sys::eventfd_read(self.descriptor());
+        std::iter::from_fn(|| self.take_one().map(|(signal, _)| signal)).collect()
+    }
+
+    /// Readable when a signal has come.
+    pub(crate) fn descriptor(&self) -> RawFd {
+        self.source.raw()
     }
 }
 

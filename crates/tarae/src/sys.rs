@@ -1,15 +1,17 @@
 //! System call wrappers: one call each, `io::Result` out, no policy.
 //!
-//! Called by `driver`, `stack`, `sched`, `signal` and the sockets. Never blocks unless its name
-//! says `wait` or `poll`, never retries (but for the stated `EINTR` loops) and never allocates.
+//! Called by `driver`, `stack`, `sched`, `signal`, `event` and the sockets. Never blocks unless its
+//! name says `wait` or `poll`, never retries (but for the stated `EINTR` loops), never allocates.
 //!
 //! * `address`: socket addresses as the kernel writes them
 //! * `socket`: sockets and their options
 //! * `message`: datagrams with addresses, and descriptors in transit
+//! * `process`: child processes
 //! * `thread`: one thread of the process, and the modules whose code it runs
 
 mod address;
 mod message;
+mod process;
 mod socket;
 mod thread;
 
@@ -24,6 +26,7 @@ use libc::{c_int, c_void};
 pub(crate) use address::{Address, RawAddress};
 pub(crate) use libc::epoll_event as EpollEvent;
 pub(crate) use message::*;
+pub(crate) use process::*;
 pub(crate) use socket::*;
 pub(crate) use thread::*;
 

@@ -9,13 +9,13 @@
 //! they become false only by the rules of the seam. A wait is linked into at most one slot's list.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::RawFd;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use super::poller::{self, Poller, token};
 use super::slab::NONE;
 use super::source::{Registration, Source};
-use super::timers::Tick;
 use super::waits::Waits;
 use super::{Attempt, Direction, Driver, Home, Operation, Place, Step, WaitKey, Wake, Woken};
 use crate::sys::{self, EpollEvent};
@@ -28,20 +28,11 @@ const WAKES_WRITERS: u32 = OUT | BROKEN;
 /// After one of these a short read proves nothing any more.
 const ENDS_SHORT_READS: u32 = (libc::EPOLLRDHUP | libc::EPOLLPRI) as u32 | BROKEN;
 
-/// The token of the notification descriptor.
-const NOTIFICATION: u64 = u64::MAX;
-/// The token of the timer.
-const TIMER: u64 = u64::MAX - 1;
-const EVENTS: usize = 512;
 /// Events whose registrations are fetched into the cache before they are looked at.
 const PREFETCHED: usize = 32;
-/// A deadline further off than this is left to the timer: with a time-out of its own, each
-/// `epoll_wait` that sleeps costs the kernel a timer to set and to remove, and on a virtual machine
-/// much more than that.
-const FAR: Duration = Duration::from_millis(100);
 
 pub(crate) struct Epoll<W> {
-    epoll: Arc<OwnedFd>,
+    poller: Poller,
     /// This worker's number, unique in the process.
     worker: u32,
     home: &'static dyn Home,
@@ -51,14 +42,6 @@ pub(crate) struct Epoll<W> {
     waits: Waits<W>,
     /// Lists to hand out at the next wait: a waiter came when the source was known to be ready.
     ready: Vec<Place>,
-    /// Ends a wait whose next deadline is far off, and when it is set to.
-    timer: OwnedFd,
-    armed: Option<Instant>,
-    /// Tick 0.
-    base: Instant,
-    /// A deadline and its tick: servers give the same one again and again.
-    last_tick: (Instant, Tick),
-    now: Instant,
 }
 
 /// A registration as its worker sees it.
@@ -96,27 +79,15 @@ impl<W> Epoll<W> {
         notification: RawFd,
         home: &'static dyn Home,
     ) -> io::Result<Epoll<W>> {
-        let epoll = sys::epoll_create()?;
-        let events = (libc::EPOLLIN | libc::EPOLLET) as u32;
-        let raw = epoll.as_raw_fd();
-        sys::epoll_ctl(raw, libc::EPOLL_CTL_ADD, notification, events, NOTIFICATION)?;
-        let timer = sys::timerfd()?;
-        sys::epoll_ctl(raw, libc::EPOLL_CTL_ADD, timer.as_raw_fd(), events, TIMER)?;
-        let now = Instant::now();
         Ok(Epoll {
-            timer,
-            armed: None,
-            epoll: Arc::new(epoll),
+            poller: Poller::new(notification)?,
             worker,
             home,
-            events: vec![EpollEvent { events: 0, u64: 0 }; EVENTS].into_boxed_slice(),
+            events: poller::batch(),
             slots: Vec::new(),
             free_slot: NONE,
             waits: Waits::new(),
             ready: Vec::new(),
-            base: now,
-            last_tick: (now, 0),
-            now,
         })
     }
 
@@ -145,14 +116,7 @@ impl<W> Epoll<W> {
         let watches_out = direction == Direction::Write;
         let events = if watches_out { IN | OUT } else { IN };
         let fd = source.raw();
-        let epoll = self.epoll.as_raw_fd();
-        sys::epoll_ctl(
-            epoll,
-            libc::EPOLL_CTL_ADD,
-            fd,
-            events,
-            token(index, generation),
-        )?;
+        self.poller.add(fd, events, token(index, generation))?;
         let slot = Slot {
             generation,
             fd,
@@ -175,7 +139,7 @@ impl<W> Epoll<W> {
             worker: self.worker,
             slot: index,
             generation,
-            epoll: Arc::clone(&self.epoll),
+            epoll: Arc::clone(self.poller.epoll()),
             home: self.home,
         });
         Ok(index)
@@ -275,11 +239,11 @@ impl<W> Epoll<W> {
 
     fn dispatch(&mut self, event: EpollEvent, woken: &mut Vec<Woken<W>>) {
         let (token, events) = (event.u64, event.events);
-        if token == NOTIFICATION || token == TIMER {
+        let (index, generation) = poller::of_token(token);
+        // The poller's own tokens have no slot.
+        let Some(slot) = self.slots.get_mut(index as usize) else {
             return;
-        }
-        let (index, generation) = (token as u32, (token >> 32) as u32);
-        let slot = &mut self.slots[index as usize];
+        };
         if !slot.used || slot.generation != generation {
             return;
         }
@@ -295,55 +259,6 @@ impl<W> Epoll<W> {
             self.wake_list(index, Direction::Write, Wake::Ready, woken);
         }
     }
-
-    /// The first tick at which `time` has passed: deadlines are never early.
-    fn tick_after(&mut self, time: Instant) -> Tick {
-        if self.last_tick.0 != time {
-            let tick = millis_ceil(time.saturating_duration_since(self.base));
-            self.last_tick = (time, tick);
-        }
-        self.last_tick.1
-    }
-
-    /// How long `epoll_wait` may wait.
-    fn timeout_ms(&mut self, bound: Option<Instant>) -> i32 {
-        let tick = self.waits.next_deadline();
-        let due = tick.map(|tick| self.base + Duration::from_millis(tick));
-        if let (None, Some(due)) = (bound, due)
-            && due > self.now + FAR
-            && self.arm(due).is_ok()
-        {
-            return -1;
-        }
-        let until = match (bound, due) {
-            (Some(bound), Some(due)) => bound.min(due),
-            (Some(one), None) | (None, Some(one)) => one,
-            (None, None) => return -1,
-        };
-        if until <= self.now {
-            return 0;
-        }
-        millis_ceil(until.saturating_duration_since(Instant::now()))
-            .try_into()
-            .unwrap_or(i32::MAX)
-    }
-}
-
-impl<W> Epoll<W> {
-    /// Sees to it that a wait without a bound ends by `due`.
-    fn arm(&mut self, due: Instant) -> io::Result<()> {
-        // One that expires earlier does too, if it has not expired yet: the wait is merely looked
-        // at once more.
-        if self
-            .armed
-            .is_none_or(|armed| armed > due || armed <= self.now)
-        {
-            let left = due.saturating_duration_since(Instant::now());
-            sys::timerfd_set(self.timer.as_raw_fd(), left)?;
-            self.armed = Some(due);
-        }
-        Ok(())
-    }
 }
 
 impl<W> Driver for Epoll<W> {
@@ -357,9 +272,8 @@ impl<W> Driver for Epoll<W> {
         let slot = &mut self.slots[index as usize];
         if direction == Direction::Write && !slot.watches_out {
             let token = token(index, slot.generation);
-            let epoll = self.epoll.as_raw_fd();
             // Modifying reports what is ready now as a new edge: nothing is missed in between.
-            sys::epoll_ctl(epoll, libc::EPOLL_CTL_MOD, slot.fd, IN | OUT, token)?;
+            self.poller.modify(slot.fd, IN | OUT, token)?;
             slot.watches_out = true;
         }
         Ok(Place {
@@ -383,13 +297,13 @@ impl<W> Driver for Epoll<W> {
             // There will be no further edge for what is there already.
             self.ready.push(place);
         }
-        let deadline = deadline.map(|deadline| self.tick_after(deadline));
+        let deadline = deadline.map(|deadline| self.poller.tick_after(deadline));
         let head = &mut self.slots[place.slot as usize].heads[place.direction as usize];
         Ok(self.waits.push(head, place, waiter, deadline))
     }
 
     fn sleep(&mut self, waiter: W, deadline: Instant) -> WaitKey {
-        let deadline = self.tick_after(deadline);
+        let deadline = self.poller.tick_after(deadline);
         self.waits.insert(waiter, deadline)
     }
 
@@ -399,7 +313,7 @@ impl<W> Driver for Epoll<W> {
 
     fn wait(&mut self, bound: Option<Instant>, woken: &mut Vec<Woken<W>>) -> io::Result<()> {
         let timeout = if self.ready.is_empty() {
-            self.timeout_ms(bound)
+            self.poller.timeout_ms(bound, self.waits.next_deadline())
         } else {
             0
         };
@@ -410,8 +324,7 @@ impl<W> Driver for Epoll<W> {
             }
         }
         let mut events = std::mem::take(&mut self.events);
-        let count = sys::epoll_wait(self.epoll.as_raw_fd(), &mut events, timeout);
-        self.now = Instant::now();
+        let count = self.poller.wait(&mut events, timeout);
         if let Ok(count) = count {
             for some in events[..count].chunks(PREFETCHED) {
                 self.prefetch(some);
@@ -419,8 +332,7 @@ impl<W> Driver for Epoll<W> {
             }
         }
         self.events = events;
-        let elapsed = self.now.saturating_duration_since(self.base).as_millis() as Tick;
-        for key in self.waits.due(elapsed) {
+        for key in self.waits.due(self.poller.elapsed()) {
             let waiter = self.unlink(key);
             woken.push(Woken {
                 waiter,
@@ -433,7 +345,7 @@ impl<W> Driver for Epoll<W> {
     }
 
     fn now(&self) -> Instant {
-        self.now
+        self.poller.now()
     }
 
     unsafe fn step<O: Operation>(
@@ -470,17 +382,4 @@ impl<W> Driver for Epoll<W> {
             Step::Done(result)
         }
     }
-}
-
-fn millis_ceil(duration: Duration) -> u64 {
-    let part = u64::from(duration.subsec_nanos().div_ceil(1_000_000));
-    duration
-        .as_secs()
-        .saturating_mul(1_000)
-        .saturating_add(part)
-}
-
-fn token(slot: u32, generation: u32) -> u64 {
-    // Generations wrap before they could make a slot's token that of the notification.
-    u64::from(slot) | u64::from(generation) << 32
 }

@@ -15,6 +15,12 @@ pub(crate) struct Slab<T> {
     len: usize,
 }
 
+impl<T> Default for Slab<T> {
+    fn default() -> Slab<T> {
+        Slab::new()
+    }
+}
+
 /// No index.
 pub(crate) const NONE: u32 = u32::MAX;
 

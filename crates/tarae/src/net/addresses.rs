@@ -13,8 +13,7 @@ use std::vec;
 
 use crate::driver::sim;
 use crate::offload::Pool;
-use crate::sched;
-use crate::sched::worker::Worker;
+use crate::sched::{self, loop_thread};
 
 /// What can be turned into addresses: [`std::net::ToSocketAddrs`], implemented for the same types,
 /// and for arrays.
@@ -61,9 +60,10 @@ fn look_up(host: &str, port: u16, f: impl FnOnce() -> Addresses + Send) -> Addre
             _ => Err(sim::unsupported(&format!("the look-up of {host}"))),
         };
     }
-    if Worker::current().is_some_and(Worker::in_coroutine) {
+    if sched::in_coroutine() {
         Pool::Dns.run(f)?
     } else {
+        loop_thread::about_to_block()?;
         f()
     }
 }

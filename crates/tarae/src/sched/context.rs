@@ -220,6 +220,11 @@ pub(crate) fn limit() -> Option<Arc<Limit>> {
     with_slot(|slot| slot.innermost().and_then(|frame| frame.limit.clone()))
 }
 
+/// Whether anything bounds the waits of whoever calls this from outside.
+pub(crate) fn is_inside() -> bool {
+    with_slot(|slot| slot.innermost().is_some())
+}
+
 /// For a plain thread's waits; see `Slot::bound`.
 pub(super) fn bound(own: Option<Instant>) -> (Option<Instant>, bool) {
     with_slot(|slot| slot.bound(own))

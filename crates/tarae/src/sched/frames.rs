@@ -102,8 +102,13 @@ fn origin(frame: &Frame) -> Origin {
     let here = file!().strip_suffix("sched/frames.rs");
     let here = here.filter(|folder| folder.contains("tarae"));
     if here.is_some_and(|folder| file.contains(folder))
-        || file_is(&["/corosensei-"])
-        || is(&["tarae::", "corosensei::", "stack_init_trampoline"])
+        || file_is(&["/corosensei-", "/backtrace-"])
+        || is(&[
+            "tarae::",
+            "corosensei::",
+            "backtrace::",
+            "stack_init_trampoline",
+        ])
     {
         return Origin::Ours;
     }

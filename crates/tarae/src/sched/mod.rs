@@ -10,6 +10,7 @@
 //! * `runtime`: starting, placing and ending workers
 //! * `shared`: the part of a worker that other threads touch
 //! * `inbox`, `park`, `join`, `ring`: the lock-free protocols, model-checked
+//! * `mailbox`: functions posted to an event loop, in an inbox of their own
 //! * `seed`: a coroutine that is yet to be made, when something is readable
 //! * `handle`: `JoinHandle`
 //! * `frames`: which functions the calls on a stack are in
@@ -18,6 +19,7 @@
 //! * `context`, `cancel`: the deadlines, tokens and scopes that a wait stands inside of
 //! * `locals`: what a coroutine keeps under the keys of `coroutine_local!`
 //! * `lent`: what a thread whose stacks are lent to jobs must not give up
+//! * `loop_thread`: calls that would block the thread of an event loop
 //! * `overdue`: what is said when the end cannot come
 //! * `simulation`: all workers of a simulated run on one thread, and its virtual clock
 //! * `watchdog`: notices workers that do not come back, and says who holds them
@@ -36,6 +38,8 @@ pub(crate) mod io;
 mod join;
 mod lent;
 pub(crate) mod locals;
+pub(crate) mod loop_thread;
+pub(crate) mod mailbox;
 mod memory;
 mod overdue;
 mod park;
@@ -74,6 +78,11 @@ pub(crate) fn now() -> Instant {
 /// The simulated run that this is called in.
 pub(crate) fn simulation() -> Option<&'static Arc<World>> {
     Worker::current().and_then(Worker::world)
+}
+
+/// Whether a wait parks a coroutine here, and leaves the thread to others.
+pub(crate) fn in_coroutine() -> bool {
+    Worker::current().is_some_and(Worker::in_coroutine)
 }
 
 /// An error inside a simulated run, for what does not belong there.
@@ -238,12 +247,16 @@ fn block(deadline: Option<Instant>, cancel: Cancel) -> Wake {
         Cancel::No => (deadline, false),
     };
     match deadline {
-        None => std::thread::park(),
+        None => {
+            loop_thread::will_block();
+            std::thread::park();
+        }
         Some(deadline) => {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return timed_out(outer);
             }
+            loop_thread::will_block();
             std::thread::park_timeout(left);
         }
     }
@@ -270,6 +283,14 @@ pub(crate) fn wait_ready(
         Direction::Read => libc::POLLIN | libc::POLLPRI | libc::POLLRDHUP,
         Direction::Write => libc::POLLOUT,
     };
+    if loop_thread::is_marked() {
+        let now = Some(Duration::ZERO);
+        if poll(source.raw(), events, now, None)? == 0
+            && deadline.is_none_or(|at| at > Instant::now())
+        {
+            loop_thread::about_to_block()?;
+        }
+    }
     loop {
         if context::is_cancelled() {
             return Ok(Wake::Cancelled);
@@ -306,6 +327,7 @@ pub(crate) fn sleep_until(deadline: Instant) -> Wake {
         if left.is_zero() {
             return if outer { timed_out(outer) } else { Wake::Ready };
         }
+        loop_thread::will_block();
         let waited = bell
             .as_deref()
             .map(|bell| poll(-1, 0, Some(left), Some(bell)));

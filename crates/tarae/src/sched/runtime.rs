@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use super::deadlock;
 use super::handle::{JoinError, JoinHandle};
 use super::lent;
+use super::loop_thread;
 use super::overdue::Lookout;
 use super::shared::Shared;
 use super::standstill::Standstill;
@@ -222,6 +223,7 @@ impl Builder {
         if Worker::current().is_some() || crate::coroutine::is_inside() {
             return Err(RunError { kind: Kind::Nested });
         }
+        loop_thread::will_block();
         let site = Location::caller();
         let start = |error| RunError {
             kind: Kind::Start(error),

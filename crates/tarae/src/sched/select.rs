@@ -15,12 +15,12 @@ use std::cell::{Cell, OnceCell};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub(crate) use super::choice::Choice;
 use super::io::{Watch, watch_once};
 use super::worker::Worker;
-use super::{Cancel, Unparker, WaitReason, context};
+use super::{Cancel, Unparker, WaitReason, context, in_coroutine, loop_thread};
 use crate::driver::{Direction, Source, Wake, sim};
 use crate::sys;
 
@@ -316,6 +316,12 @@ fn poll_sources(
         entries.push(entry(source.raw(), direction.poll_events()));
     }
     let left = deadline.map(|deadline| deadline.saturating_duration_since(super::now()));
+    if loop_thread::is_marked() {
+        let _ = sys::poll_many(&mut entries, Some(Duration::ZERO));
+        if entries.iter().all(|entry| entry.revents == 0) {
+            loop_thread::will_block();
+        }
+    }
     // Too little memory for it: looking again is all that can be done.
     let _ = sys::poll_many(&mut entries, left);
     for rang in entries[..2].iter().filter(|entry| entry.revents != 0) {
@@ -337,10 +343,6 @@ fn thread_eventfd() -> Arc<OwnedFd> {
             Arc::new(sys::eventfd().expect("a descriptor to wait for several things with"))
         }))
     })
-}
-
-fn in_coroutine() -> bool {
-    Worker::current().is_some_and(Worker::in_coroutine)
 }
 
 /// Where random numbers begin.

@@ -617,8 +617,8 @@ unsafe fn deallocate<F, T>(task: NonNull<Task>) {
     }
 }
 
-/// Runs foreign destructors so that their panic ends nothing else.
-pub(super) fn contain(f: impl FnOnce()) {
+/// Runs what is not this crate's so that its panic ends nothing else.
+pub(crate) fn contain(f: impl FnOnce()) {
     // The panic hook has reported it; a payload whose own drop panics is leaked.
     if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(f)) {
         mem::forget(payload);

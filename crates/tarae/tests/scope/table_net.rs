@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
+use tarae::event::EventLoop;
 use tarae::net::{TcpListener, TcpStream, UdpSocket, Wake, park_until_readable};
 use tarae::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
 use tarae::signal::{Signal, Signals};
@@ -43,6 +44,13 @@ fn on_unix<T>(cut: Cut, call: impl FnOnce(&UnixStream) -> std::io::Result<T>) ->
     let (stream, _other) = UnixStream::pair().unwrap();
     fill!(stream, (&stream).write(&[0; 65_536]));
     io(cut.run(|| call(&stream)))
+}
+
+/// A call on an event loop that waits for an hour to pass.
+fn on_loop(cut: Cut, call: fn(&EventLoop) -> std::io::Result<()>) -> &'static str {
+    let events = EventLoop::new().unwrap();
+    events.after(FAR, |_| ());
+    io(cut.run(|| call(&events)))
 }
 
 /// Calls `connect` for a listener that has no room for another connection.
@@ -204,5 +212,11 @@ pub(crate) const CASES: &[(&str, Case)] = &[
         let signals = Signals::new(&[Signal::USER2]).unwrap();
         io(cut.run(|| signals.wait()))
     }),
+    ("EventLoop::run", |cut| on_loop(cut, EventLoop::run)),
+    ("EventLoop::run_once", |cut| on_loop(cut, |events| events.run_once(None).map(drop))),
+    ("EventLoop::next_event", |cut| on_loop(cut, |events| events.next_event().map(drop))),
+    ("EventLoop::next_event_timeout", |cut| on_loop(cut, |events| {
+        events.next_event_timeout(FAR).map(drop)
+    })),
     ("net::park_until_readable", put_aside),
 ];
