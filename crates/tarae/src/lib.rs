@@ -40,6 +40,8 @@
 mod atomics;
 pub mod cancel;
 #[allow(unsafe_code)]
+pub mod completion;
+#[allow(unsafe_code)]
 mod coroutine;
 #[allow(unsafe_code)]
 mod driver;
@@ -66,6 +68,7 @@ pub mod thread;
 pub mod time;
 
 pub use cancel::{CancelToken, TimedOut, deadline, shield, timeout};
+pub use completion::{Completion, start};
 pub use coroutine::{Coroutine, Resumed, Yielder};
 pub use driver::Wake;
 pub use future::block_on;

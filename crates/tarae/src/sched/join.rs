@@ -1,6 +1,7 @@
 //! The end of a coroutine and the one who waits for it: one state word and one place for a waiter.
 //!
-//! Called by `sched::task`. No stacks, system calls or thread-locals in here.
+//! Called by `sched::task`, and by `completion::state`, which keeps a result beside it. No stacks,
+//! system calls or thread-locals in here.
 //!
 //! ```text
 //!   RUNNING ── register ──► WAITING ── withdraw ──► RUNNING ── detach ──► DETACHED
@@ -8,7 +9,7 @@
 //! ```
 //!
 //! Invariants: the waiter's place belongs to the joiner in RUNNING and to the completer from
-//! WAITING → DONE on. There is one joiner and one completer. The result is written before
+//! WAITING → DONE on; what `leave` left too late is in it still, and the joiner's. There is one joiner and one completer. The result is written before
 //! `complete` and read after `is_done`, `register` or `withdraw` has told of DONE. Exactly one side
 //! disposes of the result: the joiner if `detach` fails, the completer if it finds DETACHED.
 
@@ -73,13 +74,40 @@ impl<W> JoinState<W> {
     /// # Safety
     /// By the one joiner, and not again before `withdraw`.
     pub(crate) unsafe fn register(&self, waiter: W) -> bool {
-        if self.is_done() {
-            return false;
-        }
-        // SAFETY: in RUNNING the place is the joiner's, who is alone by the caller's promise.
+        // SAFETY: the caller's promise.
+        !self.is_done() && unsafe { self.leave(waiter) }
+    }
+
+    /// As `register`, but if the end has come the waiter stays in its place: see `reclaim`.
+    ///
+    /// # Safety
+    /// As for `register`.
+    pub(crate) unsafe fn leave(&self, waiter: W) -> bool {
+        // SAFETY: in RUNNING the place is the joiner's, who is alone by the caller's promise; and
+        // in DONE, if the completer found nobody waiting.
         self.waiter
             .with_mut(|place| unsafe { *place = Some(waiter) });
         self.exchange(RUNNING, WAITING)
+    }
+
+    /// Takes out of its place what was left there after the end.
+    ///
+    /// # Safety
+    /// The end has come, and the place is the caller's: the joiner's whose `leave` gave false, or
+    /// the completer's that was given a waiter.
+    pub(crate) unsafe fn reclaim(&self) -> Option<W> {
+        // SAFETY: the caller's promise.
+        self.waiter.with_mut(|place| unsafe { (*place).take() })
+    }
+
+    /// Puts a waiter where `reclaim` finds it.
+    ///
+    /// # Safety
+    /// As for `reclaim`.
+    pub(crate) unsafe fn keep(&self, waiter: W) {
+        // SAFETY: the caller's promise.
+        self.waiter
+            .with_mut(|place| unsafe { *place = Some(waiter) });
     }
 
     /// Takes the waiter back. False if the end has come.

@@ -46,7 +46,7 @@ use crate::stack::switch::Request;
 pub(super) type Switch = crate::stack::switch::Switch<Request, (), ()>;
 pub(super) type SwitchOut = corosensei::Yielder<Request, ()>;
 
-/// What can stand in a worker's inbox: a task, or a posted function. Always the first field.
+/// What can stand in a worker's inbox: a task, a posted function, a parcel. Always the first field.
 #[repr(C)]
 pub(crate) struct Node {
     next: AtomicPtr<Node>,
@@ -57,6 +57,7 @@ pub(crate) struct Node {
 pub(super) enum NodeKind {
     Task,
     Posted,
+    Parcel,
 }
 
 impl Node {
@@ -618,7 +619,7 @@ unsafe fn deallocate<F, T>(task: NonNull<Task>) {
 }
 
 /// Runs foreign destructors so that their panic ends nothing else.
-pub(super) fn contain(f: impl FnOnce()) {
+pub(crate) fn contain(f: impl FnOnce()) {
     // The panic hook has reported it; a payload whose own drop panics is leaked.
     if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(f)) {
         mem::forget(payload);

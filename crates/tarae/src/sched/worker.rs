@@ -478,6 +478,7 @@ impl Worker {
                 let this = unsafe { &*std::ptr::from_ref(self) };
                 contain(move || (posted.function)(this));
             }
+            Message::Parcel(delivery) => contain(move || delivery.deliver()),
             Message::Task(task) if task.owner.load(Ordering::Relaxed).is_null() => {
                 if task.affinity == Affinity::Placed {
                     self.shared.arrived();
