@@ -18,8 +18,9 @@
 //! Invariants: one handle, and one party that completes, once. The result is in its place from
 //! COMPLETE on, until exactly one takes it: the handle, if there was no reaction or one that wakes;
 //! whoever carries out the reaction, if that is a function; the completing side, if it finds
-//! DETACHED. A reaction is registered with its last word: once a function is left, the handle is
-//! gone.
+//! DETACHED. Once a function is left, the handle is gone; where it is to be carried out by somebody
+//! else, it goes there by a place of its own: the waiter's may still be in the hands of a completing
+//! side that wakes.
 
 use crate::atomics::UnsafeCell;
 use crate::sched::join::{JoinState, Joiner};
@@ -28,6 +29,8 @@ use crate::sched::join::{JoinState, Joiner};
 pub(crate) struct State<T, W> {
     end: JoinState<W>,
     result: UnsafeCell<Option<T>>,
+    /// A reaction on its way to whoever carries it out.
+    handed_over: UnsafeCell<Option<W>>,
 }
 
 // SAFETY: result and reaction are handed from one side to the other by the state's word (see above).
@@ -38,6 +41,7 @@ impl<T, W> State<T, W> {
         State {
             end: JoinState::new(),
             result: UnsafeCell::new(None),
+            handed_over: UnsafeCell::new(None),
         }
     }
 
@@ -87,14 +91,21 @@ impl<T, W> State<T, W> {
         unsafe { self.end.register(reaction) }
     }
 
-    /// Leaves a reaction that takes the result. False if that has come: `reclaim` gives the reaction
-    /// then, and the result is its own.
+    /// Leaves a reaction that takes the result. False if that has come: the reaction is to be handed
+    /// over then, as by `keep`.
     ///
     /// # Safety
     /// By the handle, which is gone with it; not after `react` without `withdraw`.
     pub(crate) unsafe fn react_last(&self, reaction: W) -> bool {
-        // SAFETY: as above.
-        unsafe { self.end.leave(reaction) }
+        // SAFETY: the caller's promise: the handle is the one joiner.
+        match unsafe { self.end.leave(reaction) } {
+            Ok(()) => true,
+            Err(reaction) => {
+                // SAFETY: nobody else hands this reaction over.
+                unsafe { self.keep(reaction) };
+                false
+            }
+        }
     }
 
     /// Takes the reaction of `react` back. False if the result has come.
@@ -117,16 +128,18 @@ impl<T, W> State<T, W> {
     /// # Safety
     /// By the completing side, before it hands the reaction's work over.
     pub(crate) unsafe fn keep(&self, reaction: W) {
-        // SAFETY: the place is the completer's that was given the waiter.
-        unsafe { self.end.keep(reaction) };
+        // SAFETY: the caller alone has the reaction that takes the result, so the place is its own.
+        self.handed_over
+            .with_mut(|place| unsafe { *place = Some(reaction) });
     }
 
-    /// Takes the reaction that was left by `react_last` after the end, or kept.
+    /// Takes the reaction that was left by `react_last` too late, or kept.
     ///
     /// # Safety
     /// By the one who is to carry it out, once.
     pub(crate) unsafe fn reclaim(&self) -> Option<W> {
-        // SAFETY: the place went from who left it to the caller.
-        unsafe { self.end.reclaim() }
+        // SAFETY: the place went from who left the reaction there to the caller.
+        self.handed_over
+            .with_mut(|place| unsafe { (*place).take() })
     }
 }

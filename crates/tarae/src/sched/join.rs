@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Invariants: the waiter's place belongs to the joiner in RUNNING and to the completer from
-//! WAITING → DONE on; what `leave` left too late is in it still, and the joiner's. There is one joiner and one completer. The result is written before
+//! WAITING → DONE on. There is one joiner and one completer. The result is written before
 //! `complete` and read after `is_done`, `register` or `withdraw` has told of DONE. Exactly one side
 //! disposes of the result: the joiner if `detach` fails, the completer if it finds DETACHED.
 
@@ -75,39 +75,26 @@ impl<W> JoinState<W> {
     /// By the one joiner, and not again before `withdraw`.
     pub(crate) unsafe fn register(&self, waiter: W) -> bool {
         // SAFETY: the caller's promise.
-        !self.is_done() && unsafe { self.leave(waiter) }
+        unsafe { self.leave(waiter) }.is_ok()
     }
 
-    /// As `register`, but if the end has come the waiter stays in its place: see `reclaim`.
+    /// As `register`; gives the waiter back if the end has come.
     ///
     /// # Safety
     /// As for `register`.
-    pub(crate) unsafe fn leave(&self, waiter: W) -> bool {
-        // SAFETY: in RUNNING the place is the joiner's, who is alone by the caller's promise; and
-        // in DONE, if the completer found nobody waiting.
+    pub(crate) unsafe fn leave(&self, waiter: W) -> Result<(), W> {
+        if self.is_done() {
+            return Err(waiter);
+        }
+        // SAFETY: in RUNNING the place is the joiner's, who is alone by the caller's promise.
         self.waiter
             .with_mut(|place| unsafe { *place = Some(waiter) });
-        self.exchange(RUNNING, WAITING)
-    }
-
-    /// Takes out of its place what was left there after the end.
-    ///
-    /// # Safety
-    /// The end has come, and the place is the caller's: the joiner's whose `leave` gave false, or
-    /// the completer's that was given a waiter.
-    pub(crate) unsafe fn reclaim(&self) -> Option<W> {
-        // SAFETY: the caller's promise.
-        self.waiter.with_mut(|place| unsafe { (*place).take() })
-    }
-
-    /// Puts a waiter where `reclaim` finds it.
-    ///
-    /// # Safety
-    /// As for `reclaim`.
-    pub(crate) unsafe fn keep(&self, waiter: W) {
-        // SAFETY: the caller's promise.
-        self.waiter
-            .with_mut(|place| unsafe { *place = Some(waiter) });
+        if self.exchange(RUNNING, WAITING) {
+            return Ok(());
+        }
+        // SAFETY: the completer has found RUNNING, so that the place stays the joiner's.
+        let waiter = self.waiter.with_mut(|place| unsafe { (*place).take() });
+        Err(waiter.expect("left just now"))
     }
 
     /// Takes the waiter back. False if the end has come.
