@@ -33,12 +33,11 @@ struct Coroutine<T> {
 /// # Examples
 ///
 /// ```
-/// use tarae::completion::Check;
-///
 /// tarae::run(|| {
-///     let mut sum = tarae::start(|| (1..=10).sum::<i32>());
-///     assert!(matches!(sum.try_get(), Check::Pending), "it has not begun");
-///     assert_eq!(sum.wait().unwrap(), 55);
+///     let sum = tarae::start(|| (1..=10).sum::<i32>());
+///     let product = tarae::start(|| (1..=10).product::<i32>());
+///     // … whatever else there is to do …
+///     assert_eq!((sum.wait().unwrap(), product.wait().unwrap()), (55, 3_628_800));
 /// })
 /// .unwrap();
 /// ```

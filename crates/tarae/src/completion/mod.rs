@@ -209,14 +209,15 @@ impl<T: Send + 'static> Completion<T> {
     /// ```
     /// use tarae::completion::Check;
     ///
-    /// tarae::run(|| {
+    /// let runtime = tarae::Builder::new().workers(1);
+    /// let ended = runtime.run(|| {
     ///     let mut call = tarae::start(|| "done");
     ///     assert!(matches!(call.try_get(), Check::Pending));
     ///     tarae::yield_now(); // The coroutine has its turn.
     ///     assert!(matches!(call.try_get(), Check::Ready(Ok("done"))));
     ///     assert!(matches!(call.try_get(), Check::Taken));
-    /// })
-    /// .unwrap();
+    /// });
+    /// ended.unwrap();
     /// ```
     pub fn try_get(&mut self) -> Check<T> {
         match self.stage {

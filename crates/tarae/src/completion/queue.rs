@@ -194,10 +194,9 @@ impl<K, T> Shared<K, T> {
             sys::eventfd_write(eventfd.as_raw_fd());
         }
         // All of them: one that is cancelled at this moment would keep it to itself, and at the end
-        // each is to see that nothing is left.
-        let waiting = std::mem::take(&mut state.waiting);
-        drop(state);
-        for (_, unparker) in waiting {
+        // each is to see that nothing is left. Under the lock, so that the list keeps its memory;
+        // waking runs nothing of the user's.
+        for (_, unparker) in state.waiting.drain(..) {
             unparker.unpark_last();
         }
     }
