@@ -28,7 +28,7 @@ impl<A> Callback<A> {
             Callback::in_place(f)
         } else {
             let boxed = Box::new(f);
-            Callback::in_place(move |argument| boxed(argument))
+            Callback::in_place(boxed)
         }
     }
 

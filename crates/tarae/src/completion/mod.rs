@@ -150,7 +150,7 @@ pub use queue::Completions;
 /// ```compile_fail,E0277
 /// tarae::offload::start(|| std::rc::Rc::new(1));
 /// ```
-#[must_use = "the result of a call that nobody asks for is dropped; so is `drop`, if that is meant"]
+#[must_use = "dropping it detaches the call, and drops its result"]
 pub struct Completion<T: Send + 'static> {
     operation: Arc<dyn Operation<Output = T>>,
     stage: Stage,
@@ -432,11 +432,15 @@ impl<T: Send + 'static> Completion<T> {
         ended.expect("complete and not taken").outcome
     }
 
-    fn react_last(mut self, reaction: Reaction<T>) {
+    fn assert_untaken(&self) {
         assert!(
             self.stage != Stage::Gone,
             "the result of this call was taken before"
         );
+    }
+
+    fn react_last(mut self, reaction: Reaction<T>) {
+        self.assert_untaken();
         self.withdraw();
         self.stage = Stage::Gone;
         // SAFETY: by the handle, which has left nothing and is gone with this.

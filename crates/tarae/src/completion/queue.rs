@@ -90,6 +90,7 @@ impl<K: Send + 'static, T: Send + 'static> Completions<K, T> {
     ///
     /// When the result was taken before.
     pub fn add(&self, key: K, completion: Completion<T>) {
+        completion.assert_untaken();
         self.shared.locked().pending += 1;
         let shared = Arc::clone(&self.shared);
         let arrive = move |outcome| shared.arrive(key, outcome);

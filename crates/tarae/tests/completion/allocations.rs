@@ -8,6 +8,7 @@ use std::io::Write;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::task::{Context, Waker};
+use std::time::Duration;
 
 use tarae::completion::{Check, Completion, Completions};
 use tarae::net::{TcpListener, TcpStream};
@@ -63,12 +64,13 @@ fn per_call(start_and_collect: &mut dyn FnMut()) -> f64 {
     };
     run();
     let (allocated, freed) = run();
-    // The last of a job may be freed by its pool's thread a little later.
+    // A job may be freed by its pool's thread a little later, and what grows stays.
     assert!(
-        allocated.abs_diff(freed) <= 2,
+        allocated.abs_diff(freed) <= 16,
         "{allocated} allocated, {freed} freed"
     );
-    (allocated * 4).div_ceil(CALLS) as f64 / 4.0
+    // A queue may grow for the first time now, if its reader has been fast until here.
+    (allocated.saturating_sub(8) * 4).div_ceil(CALLS) as f64 / 4.0
 }
 
 type Collector<T> = (&'static str, Box<dyn Fn(Completion<T>)>);
@@ -127,7 +129,7 @@ fn check<T: Send + 'static>(starter: &str, most: f64, mut start: impl FnMut() ->
         let count = per_call(&mut || collect(start()));
         println!("{starter}, {collector}: {count}");
         assert!(count <= most, "{starter}, {collector}: {count} each");
-        assert!(count > 0.5, "{starter}, {collector}: {count} each");
+        assert!(count >= 0.75, "{starter}, {collector}: {count} each");
     }
 }
 
@@ -137,6 +139,8 @@ fn a_completion_costs_two_allocations_at_most() {
     Builder::new(Pool::Cpu).threads(1).apply().unwrap();
     let runtime = tarae::Builder::new().workers(1);
     let ended = runtime.run(|| {
+        // While there is a timer nobody looks for a standstill, which reads the list of threads.
+        let _timer = tarae::spawn(|| tarae::time::sleep(Duration::from_secs(3600)));
         check("coroutine", 2.0, || tarae::start(|| [1u64; 4]));
         check("job", 1.0, || offload::start_in(Pool::Cpu, || [1u64; 4]));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -131,18 +131,23 @@ fn a_job_that_has_not_begun_is_withdrawn() {
 #[test]
 fn a_job_that_has_begun_is_asked() {
     guarded("cancelling a job that runs", || {
-        let (begun, waits) = mpsc::channel();
-        let call = offload::start(move || {
-            begun.send(()).unwrap();
-            while !tarae::thread::is_cancelled() {
-                tarae::time::sleep(FAR);
-            }
-            let (client, _server) = pair();
-            std::io::Read::read(&mut &client, &mut [0]).unwrap_err()
-        });
-        waits.recv().unwrap();
-        call.cancel();
-        assert!(Cancelled::is(&call.wait().unwrap()));
+        // Several times: a thread that sleeps may do so elsewhere for a moment.
+        for _ in 0..10 {
+            let (begun, waits) = mpsc::channel();
+            let call = offload::start(move || {
+                begun.send(rustix::thread::gettid()).unwrap();
+                while !tarae::thread::is_cancelled() {
+                    tarae::time::sleep(FAR);
+                }
+                let (client, _server) = pair();
+                std::io::Read::read(&mut &client, &mut [0]).unwrap_err()
+            });
+            let thread = waits.recv().unwrap().as_raw_nonzero();
+            let stat = format!("/proc/self/task/{thread}/stat");
+            until(|| std::fs::read_to_string(&stat).unwrap().contains(") S "));
+            call.cancel();
+            assert!(Cancelled::is(&call.wait().unwrap()));
+        }
         // The thread's next job is not cancelled.
         let clean = || offload::start(tarae::thread::is_cancelled);
         assert!((0..8).all(|_| !clean().wait().unwrap()));
@@ -268,6 +273,14 @@ fn a_panic_of_the_call_is_its_result() {
     });
 }
 
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("a result that is dropped");
+    }
+}
+
 /// On a worker, a pool's thread and the service thread: whoever comes next is served.
 #[test]
 fn a_panic_of_a_callback_ends_nothing_else() {
@@ -287,6 +300,9 @@ fn a_panic_of_a_callback_ends_nothing_else() {
             };
             late().on_complete(|_| panic!("on the service thread"));
             assert_eq!(told(late())(), "a value");
+            // So it is with a result that nobody wants.
+            drop(tarae::start(|| Bomb));
+            assert_eq!(told(tarae::start(|| ()))(), "a value");
             // Registered late, on the worker.
             let call = tarae::start(|| ());
             until(|| call.is_complete());

@@ -54,16 +54,28 @@ fn calls(seen: &Arc<Seen>, rounds: usize, in_runtime: bool) {
     let queue = Completions::new();
     for number in 0..rounds * STARTERS * COLLECTORS {
         let (starter, collector) = (number % STARTERS, number / STARTERS % COLLECTORS);
-        let cancels = number / (STARTERS * COLLECTORS) % 3 == 0;
+        let cancels = (number / (STARTERS * COLLECTORS)).is_multiple_of(3);
         seen.started.fetch_add(1, SeqCst);
         let value = Value::new(seen);
         match starter {
-            0 if in_runtime => collect(tarae::start(|| value), collector, cancels, seen, &queue),
-            1 => collect(offload::start(|| value), collector, cancels, seen, &queue),
+            0 if in_runtime => collect(
+                tarae::start(|| value),
+                collector,
+                cancels,
+                seen,
+                Some(&queue),
+            ),
+            1 => collect(
+                offload::start(|| value),
+                collector,
+                cancels,
+                seen,
+                Some(&queue),
+            ),
             _ => {
                 let call = read(&client, &server, value);
-                // Its queue has another type.
-                collect(call, collector, cancels, seen, &Completions::new());
+                // Its results have another type: it has a queue of its own.
+                collect(call, collector, cancels, seen, None);
             }
         }
         while let Some((key, _)) = queue.try_next() {
@@ -90,7 +102,7 @@ fn collect<T: Send + 'static>(
     collector: usize,
     cancels: bool,
     seen: &Arc<Seen>,
-    queue: &Completions<usize, T>,
+    queue: Option<&Completions<usize, T>>,
 ) {
     let canceller = call.canceller();
     let theirs = Arc::clone(seen);
@@ -141,19 +153,17 @@ fn collect<T: Send + 'static>(
                 _ => call.on_complete(count),
             }
         }
-        _ => {
-            queue.add(COLLECTORS - 1, call);
-            if cancels {
-                canceller.cancel();
-            }
-            // A queue of one's own is drained right here, the others by the caller.
-            if queue.len() == 1 && std::mem::size_of::<T>() != std::mem::size_of::<Value>() {
-                while let Some((_, result)) = queue.next() {
-                    count(result);
-                    return;
+        _ => match queue {
+            Some(queue) => queue.add(COLLECTORS - 1, call),
+            None => {
+                let queue = Completions::new();
+                queue.add((), call);
+                if cancels {
+                    canceller.cancel();
                 }
+                count(queue.next().unwrap().1);
             }
-        }
+        },
     }
     if cancels {
         canceller.cancel();
