@@ -33,8 +33,8 @@
 //! * **Borrowing.** What computes for long or blocks its thread is handed to a pool thread by
 //!   [`offload`](fn@offload), and may borrow from the stack that waits for it. So may the children
 //!   of a [`scope`](fn@scope).
-//! * **Asynchronous where wanted.** [`start`](fn@start) and its kin give a [`Completion`] and go on;
-//!   its result comes by check, notification, callback or future.
+//! * **Asynchronous where wanted.** [`start`](fn@start) and its kin give a [`Completion`] and go
+//!   on; its result comes by check, notification, callback or future.
 //! * **Contained.** A panic ends its coroutine, nothing else.
 //! * **Cancellation is an error**: calls report it ([`Cancelled`]); nothing is dropped behind your
 //!   back and nothing that succeeded is lost.

@@ -22,7 +22,9 @@ struct Coroutine<T> {
 /// whose `JoinHandle` is for those who wait.
 ///
 /// Never waits. On a plain thread the coroutine goes to the runtime that is running. Neither a
-/// cancellation nor a deadline of the caller reaches it. In a [simulated run](crate::sim) it is a
+/// cancellation nor a deadline of the caller reaches it. If there is
+/// [no stack](crate::spawn#where-there-is-no-stack) for it, its result is an error that says so;
+/// with the handle dropped it waits for one. In a [simulated run](crate::sim) it is a
 /// coroutine as any other.
 ///
 /// # Panics

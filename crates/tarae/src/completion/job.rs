@@ -95,8 +95,8 @@ where
 /// cancellation nor a deadline of the caller reaches it.
 ///
 /// Unlike [`Pool::run`] it is queued in a pool's thread too: whoever waits there for its result
-/// holds a thread that may be the one it needs. The end of a runtime does not end it. In a [simulated run](crate::sim) `f` runs in a
-/// coroutine of its own.
+/// holds a thread that may be the one it needs. The end of a runtime does not end it. In a
+/// [simulated run](crate::sim) `f` runs in a coroutine of its own.
 ///
 /// # Examples
 ///

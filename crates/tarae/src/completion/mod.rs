@@ -4,22 +4,29 @@
 //! the caller goes on meanwhile; whether a thread is blocked is another question. [`Completion`] is
 //! the handle of an asynchronous call. These start one, and none of them waits:
 //!
-//! | starter | what is done, and by whom |
-//! | --- | --- |
-//! | [`tarae::start`](fn@crate::start) | a closure, in a coroutine; needs a runtime |
-//! | [`offload::start`](crate::offload::start), [`start_in`](crate::offload::start_in) | a closure, by a pool's thread; needs no runtime |
-//! | [`start_read`], [`start_write`], [`start_accept`], [`start_connect`] of the sockets | on a worker's thread: the worker's event loop, without a coroutine or a stack; elsewhere: a thread of the blocking pool |
+//! | starter | what is done | by whom |
+//! | --- | --- | --- |
+//! | [`tarae::start`](fn@crate::start) | a closure | a coroutine; needs a runtime |
+//! | [`offload::start`], [`offload::start_in`] | a closure | a pool's thread; needs no runtime |
+//! | [`start_read`], [`start_write`], [`start_accept`], [`start_connect`] | a socket's | below |
+//!
+//! A socket's call that is started on a worker's thread is made by the worker's event loop, without
+//! a coroutine or a stack; one that is started elsewhere by a thread of the blocking pool.
 //!
 //! The result is had in one of these ways:
 //!
 //! | way | who processes the result | on which thread | does the caller wait? |
 //! | --- | --- | --- | --- |
 //! | *check*: [`try_get`] | the caller | its own | no |
-//! | *notification*: [`Completions`], by its descriptor in any loop, [`try_next`] | the caller | its own, when it was told | no |
-//! | *callback*: [`on_complete`] | the callback | the one that completed the call, see below | no |
+//! | *notification*: [`Completions`] | the caller, when it was told | its own | no |
+//! | *callback*: [`on_complete`] | the callback | the one that completed it, below | no |
 //! | [`on_complete_in`] | the callback | the executor's | no |
-//! | a future: `.await` | the task that awaits | its executor's | its task does, its thread does not |
-//! | [`wait`], [`wait_timeout`], [`Completions::next`] | the caller | its own | **yes**: this makes the call a synchronous one |
+//! | a future: `.await` | the task that awaits | its executor's | the task, not the thread |
+//! | [`wait`], [`wait_timeout`], [`Completions::next`] | the caller | its own | **yes** |
+//!
+//! The last ones make the call a *synchronous* one. Of a notification the caller is told by a
+//! descriptor, in whatever loop it waits for descriptors with; it may also ask
+//! ([`try_next`]) when it likes.
 //!
 //! A loop around `try_get` that has nothing else to do is synchronous too: it does not block, but
 //! it waits.
@@ -31,12 +38,12 @@
 //!
 //! | the call | registered before the result comes | after it |
 //! | --- | --- | --- |
-//! | a coroutine, a socket's operation on a worker | on the worker that completed it | the same |
-//! | an offloaded job | on the pool's thread that ran it | on the service thread |
-//! | one that was cancelled before a pool's thread had it | on the service thread | the same |
+//! | a coroutine, a socket's call on a worker | on the worker that completed it | the same |
+//! | an offloaded job | on the pool's thread that ran it | the service thread |
+//! | one cancelled before a pool's thread had it | on the service thread | the same |
 //!
-//! The service thread, `tarae-service`, is started by the first callback that needs it and ends when
-//! none has come for ten seconds. It also serves for workers that have ended. On a worker, a
+//! The service thread, `tarae-service`, is started by the first callback that needs it, and ends
+//! when none has come for ten seconds. It also serves for workers that have ended. On a worker, a
 //! callback runs on the worker's own stack: it must be short and must not wait, or everything else
 //! there waits with it. What waits is for a coroutine, which the callback may
 //! [`spawn`](crate::spawn()). A panic of a callback is reported by the panic hook and ends nothing
@@ -92,6 +99,8 @@
 //! assert_eq!(length().wait().unwrap(), 12);
 //! ```
 //!
+//! [`offload::start`]: crate::offload::start
+//! [`offload::start_in`]: crate::offload::start_in
 //! [`start_read`]: crate::net::TcpStream::start_read
 //! [`start_write`]: crate::net::TcpStream::start_write
 //! [`start_accept`]: crate::net::TcpListener::start_accept
@@ -263,8 +272,8 @@ impl<T: Send + 'static> Completion<T> {
         self.react_last(Reaction::Callback(Callback::new(f)));
     }
 
-    /// As [`on_complete`](Completion::on_complete), but `f` is a job of `executor`: it runs wherever
-    /// that runs its jobs.
+    /// As [`on_complete`](Completion::on_complete), but `f` is a job of `executor`: it runs
+    /// wherever that runs its jobs.
     ///
     /// # Panics
     ///

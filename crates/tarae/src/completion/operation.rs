@@ -1,8 +1,8 @@
 //! What the starters have in common: the shared part of a completion, completing it, and carrying
 //! out the reaction on the thread that is promised.
 //!
-//! Used by `coroutine`, `job` and `io`, which complete, and by `Completion` and `Completions`, which
-//! register. Must never run a callback on a frame that registers or cancels.
+//! Used by `coroutine`, `job` and `io`, which complete, and by `Completion` and `Completions`,
+//! which register. Must never run a callback on a frame that registers or cancels.
 //!
 //! Invariants: `Core::state` has one handle, the `Completion`, until `react_last` or `detach`. An
 //! operation is completed once. What it is delivered by, the parcel, is sent at most once: by

@@ -19,8 +19,8 @@
 //! COMPLETE on, until exactly one takes it: the handle, if there was no reaction or one that wakes;
 //! whoever carries out the reaction, if that is a function; the completing side, if it finds
 //! DETACHED. Once a function is left, the handle is gone; where it is to be carried out by somebody
-//! else, it goes there by a place of its own: the waiter's may still be in the hands of a completing
-//! side that wakes.
+//! else, it goes there by a place of its own: the waiter's may still be in the hands of a
+//! completing side that wakes.
 
 use crate::atomics::UnsafeCell;
 use crate::sched::join::{JoinState, Joiner};
@@ -33,7 +33,7 @@ pub(crate) struct State<T, W> {
     handed_over: UnsafeCell<Option<W>>,
 }
 
-// SAFETY: result and reaction are handed from one side to the other by the state's word (see above).
+// SAFETY: result and reaction are handed from one side to the other by the state's word (above).
 unsafe impl<T: Send, W: Send> Sync for State<T, W> {}
 
 impl<T, W> State<T, W> {
@@ -91,8 +91,8 @@ impl<T, W> State<T, W> {
         unsafe { self.end.register(reaction) }
     }
 
-    /// Leaves a reaction that takes the result. False if that has come: the reaction is to be handed
-    /// over then, as by `keep`.
+    /// Leaves a reaction that takes the result. False if that has come: the reaction is to be
+    /// handed over then, as by `keep`.
     ///
     /// # Safety
     /// By the handle, which is gone with it; not after `react` without `withdraw`.

@@ -1,5 +1,5 @@
-//! All starters, all ways of collecting, from coroutines and plain threads, with handles dropped and
-//! calls cancelled at any moment: each result is delivered once or dropped, and none is leaked.
+//! All starters, all ways of collecting, from coroutines and plain threads, with handles dropped
+//! and calls cancelled at any moment: each result is delivered once or dropped, and none is leaked.
 
 use std::io::Write;
 use std::sync::Arc;
