@@ -40,6 +40,10 @@ mod atomics {
 
 #[path = "../../tarae/src/sched/choice.rs"]
 mod choice;
+mod sched {
+    //! Where `state` finds its words.
+    pub(crate) use crate::join;
+}
 mod driver {
     //! Where `queue` finds its vector with holes.
     pub(crate) use crate::slab;
@@ -79,6 +83,9 @@ mod slab;
 #[allow(unsafe_code)]
 #[path = "../../tarae/src/sched/spin.rs"]
 mod spin;
+#[allow(unsafe_code)]
+#[path = "../../tarae/src/completion/state.rs"]
+mod state;
 
 #[cfg(test)]
 #[allow(unsafe_code)]

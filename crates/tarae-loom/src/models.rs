@@ -1,6 +1,7 @@
 //! The models. Each says what must hold in every interleaving; each has a twin with a broken
 //! protocol beside it where breaking it takes a line, to show that the checker would notice.
 
+mod completion;
 mod mailbox;
 mod offload;
 mod parker;

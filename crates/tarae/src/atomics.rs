@@ -1,5 +1,5 @@
 //! Atomics, the lock and the `UnsafeCell` of the protocols that are model-checked: those of `sched`
-//! (`inbox`, `mailbox`, `park`, `join`, `ring`), of `offload` and of `sync`.
+//! (`inbox`, `mailbox`, `park`, `join`, `ring`), of `offload`, `completion` and `sync`.
 //!
 //! Those modules name their primitives through this one only, so that the model checker's crate
 //! (`tarae-loom`) can compile the same files over `loom`'s types. Never use anything here that

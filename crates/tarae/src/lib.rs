@@ -33,12 +33,16 @@
 //! * **Borrowing.** What computes for long or blocks its thread is handed to a pool thread by
 //!   [`offload`](fn@offload), and may borrow from the stack that waits for it. So may the children
 //!   of a [`scope`](fn@scope).
+//! * **Asynchronous where wanted.** [`start`](fn@start) and its kin give a [`Completion`] and go
+//!   on; its result comes by check, notification, callback or future.
 //! * **Contained.** A panic ends its coroutine, nothing else.
 //! * **Cancellation is an error**: calls report it ([`Cancelled`]); nothing is dropped behind your
 //!   back and nothing that succeeded is lost.
 
 mod atomics;
 pub mod cancel;
+#[allow(unsafe_code)]
+pub mod completion;
 #[allow(unsafe_code)]
 mod coroutine;
 #[allow(unsafe_code)]
@@ -67,6 +71,7 @@ pub mod thread;
 pub mod time;
 
 pub use cancel::{CancelToken, TimedOut, deadline, shield, timeout};
+pub use completion::{Completion, start};
 pub use coroutine::{Coroutine, Resumed, Yielder};
 pub use driver::Wake;
 pub use future::block_on;

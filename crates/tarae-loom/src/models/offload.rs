@@ -60,7 +60,7 @@ impl Pool {
 
 fn frame(parker: &Arc<Parker>) -> Job {
     let frame = Frame {
-        record: Record::new(Arc::clone(parker)),
+        record: Record::new(Some(Arc::clone(parker))),
         borrowed: UnsafeCell::new(0),
     };
     Job(NonNull::from(Box::leak(Box::new(frame))))

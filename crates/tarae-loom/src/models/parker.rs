@@ -1,6 +1,6 @@
 //! What a waiter of the models sleeps on.
 //!
-//! Used by `offload`, `scope` and `sync`.
+//! Used by `completion`, `offload`, `scope` and `sync`.
 
 use loom::sync::{Condvar, Mutex};
 

@@ -8,9 +8,11 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 
 use super::socket::{Kind, Socket, conversions, handle_methods, try_each};
+use super::starting::Accepting;
 use super::{AsSocket, BorrowedSocket, TcpStream, ToSocketAddrs};
-use crate::driver::Direction;
+use crate::completion::{self, Completion};
 use crate::driver::operation::{Accept, AcceptSimulated};
+use crate::driver::{Direction, Source};
 use crate::sched;
 use crate::sched::io::{Cancelled, Patience, perform};
 use crate::sched::worker::Worker;
@@ -89,19 +91,21 @@ impl TcpListener {
         self.accept_within(self.socket.patience(Direction::Read))
     }
 
+    /// Starts to accept a connection and goes on: the [`Completion`] gives what
+    /// [`accept`](TcpListener::accept) would. Never waits; see
+    /// [`TcpStream::start_read`] for who does the work, and
+    /// [`TcpStream::start_connect`] for an example. One that is cancelled has taken nothing out of
+    /// the queue.
+    pub fn start_accept(&self) -> Completion<io::Result<(TcpStream, SocketAddr)>> {
+        completion::io::start(self.socket.shared_source(), Accepting(accept_from))
+    }
+
     fn accept_within(&self, patience: Patience) -> io::Result<(TcpStream, SocketAddr)> {
-        let source = self.socket.source();
-        let (socket, address) = if source.simulated().is_some() {
-            let (socket, address) = perform(source, patience, AcceptSimulated)?;
-            (Socket::of_simulated(socket), address)
-        } else {
-            let (fd, address) = perform(source, patience, Accept(PhantomData))?;
-            (Socket::new(fd, Kind::TcpStream), address)
-        };
+        let accepted = accept_from(self.socket.source(), patience)?;
         if let Some(worker) = Worker::current() {
             worker.note_accept();
         }
-        Ok((TcpStream::of(socket), address))
+        Ok(accepted)
     }
 
     /// Connections as they come: [`accept`](TcpListener::accept) again and again. Unlike std's, the
@@ -169,6 +173,15 @@ impl fmt::Debug for TcpListener {
         }
         debug.field("fd", &self.socket.raw()).finish()
     }
+}
+
+fn accept_from(source: &Source, patience: Patience) -> io::Result<(TcpStream, SocketAddr)> {
+    if source.simulated().is_some() {
+        let (socket, address) = perform(source, patience, AcceptSimulated)?;
+        return Ok((TcpStream::of(Socket::of_simulated(socket)), address));
+    }
+    let (fd, address) = perform(source, patience, Accept(PhantomData))?;
+    Ok((TcpStream::of(Socket::new(fd, Kind::TcpStream)), address))
 }
 
 /// See [`TcpListener::incoming`].

@@ -7,6 +7,7 @@
 mod addresses;
 pub(crate) mod listener;
 pub(crate) mod socket;
+pub(crate) mod starting;
 mod stream;
 mod udp;
 

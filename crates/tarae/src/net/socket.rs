@@ -36,7 +36,10 @@ pub(crate) struct Socket {
 impl Socket {
     /// Of a new descriptor in non-blocking mode.
     pub(crate) fn new(fd: OwnedFd, kind: Kind) -> Socket {
-        let source = Arc::new(Source::new(fd, kind == Kind::TcpStream));
+        Socket::of_source(Arc::new(Source::new(fd, kind == Kind::TcpStream)))
+    }
+
+    pub(crate) fn of_source(source: Arc<Source>) -> Socket {
         Socket {
             source,
             nonblocking: AtomicBool::new(false),
@@ -45,10 +48,7 @@ impl Socket {
 
     /// Of a simulated run.
     pub(crate) fn of_simulated(socket: sim::Socket) -> Socket {
-        Socket {
-            source: Arc::new(Source::of_simulated(socket)),
-            nonblocking: AtomicBool::new(false),
-        }
+        Socket::of_source(Arc::new(Source::of_simulated(socket)))
     }
 
     pub(crate) fn simulated(&self) -> Option<&sim::Socket> {
@@ -110,6 +110,10 @@ impl Socket {
     }
 
     pub(crate) fn source(&self) -> &Source {
+        &self.source
+    }
+
+    pub(crate) fn shared_source(&self) -> &Arc<Source> {
         &self.source
     }
 

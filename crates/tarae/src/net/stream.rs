@@ -9,7 +9,9 @@ use std::time::Duration;
 use super::socket::{
     Kind, Socket, conversions, data_socket_methods, handle_methods, read_and_write, try_each,
 };
+use super::starting::{Connecting, start_methods};
 use super::{AsSocket, BorrowedSocket, ToSocketAddrs};
+use crate::completion::{self, Completion};
 use crate::driver::Direction;
 use crate::driver::operation::{FinishConnect, Peek, Recv, RecvVectored, Send, SendVectored};
 use crate::sched;
@@ -56,6 +58,12 @@ data_socket_methods!(
 let socket = tarae::net::TcpStream::connect(address)?;"#
 );
 read_and_write!(TcpStream);
+start_methods!(
+    TcpStream,
+    r#"let listener = tarae::net::TcpListener::bind("127.0.0.1:0")?;
+let other = tarae::net::TcpStream::connect(listener.local_addr()?)?;
+let (socket, _) = listener.accept()?;"#
+);
 
 impl TcpStream {
     pub(super) fn of(socket: Socket) -> TcpStream {
@@ -89,22 +97,58 @@ impl TcpStream {
     }
 
     fn connect_one(address: &SocketAddr, timeout: Option<Duration>) -> io::Result<TcpStream> {
+        let (stream, is_done) = TcpStream::begin(address)?;
+        if !is_done {
+            let source = stream.socket.source();
+            perform(source, Patience::For(timeout), FinishConnect)?;
+        }
+        Ok(stream)
+    }
+
+    /// Begins to connect; true if that was all.
+    fn begin(address: &SocketAddr) -> io::Result<(TcpStream, bool)> {
         if let Some(world) = sched::simulation() {
-            let stream = TcpStream::of(Socket::of_simulated(world.connect(*address)));
-            let patience = Patience::For(timeout);
-            return perform(stream.socket.source(), patience, FinishConnect).map(|()| stream);
+            let socket = Socket::of_simulated(world.connect(*address));
+            return Ok((TcpStream::of(socket), false));
         }
         let address = address.to_raw();
         let fd = sys::socket(address.family(), libc::SOCK_STREAM)?;
         let stream = TcpStream::of(Socket::new(fd, Kind::TcpStream));
-        let source = stream.socket.source();
-        match source.connect(&address) {
-            Err(error) if is_in_progress(&error) => {
-                perform(source, Patience::For(timeout), FinishConnect)?;
-            }
-            result => result?,
+        match stream.socket.source().connect(&address) {
+            Err(error) if is_in_progress(&error) => Ok((stream, false)),
+            result => result.map(|()| (stream, true)),
         }
-        Ok(stream)
+    }
+
+    /// Starts to connect to `address` and goes on: the [`Completion`] gives what
+    /// [`connect`](TcpStream::connect) would. Never waits; see
+    /// [`start_read`](TcpStream::start_read) for who does the work.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tarae::net::{TcpListener, TcpStream};
+    ///
+    /// tarae::run(|| {
+    ///     let listener = TcpListener::bind("127.0.0.1:0")?;
+    ///     let accepted = listener.start_accept();
+    ///     let connected = TcpStream::start_connect(&listener.local_addr()?);
+    ///     let stream = connected.wait().unwrap()?;
+    ///     let (_, peer) = accepted.wait().unwrap()?;
+    ///     assert_eq!(stream.local_addr()?, peer);
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap()
+    /// .unwrap();
+    /// ```
+    pub fn start_connect(address: &SocketAddr) -> Completion<io::Result<TcpStream>> {
+        match TcpStream::begin(address) {
+            Ok((stream, false)) => {
+                let finish = |source| TcpStream::of(Socket::of_source(source));
+                completion::io::start(stream.socket.shared_source(), Connecting(finish))
+            }
+            result => completion::io::ready(result.map(|(stream, _)| stream)),
+        }
     }
 
     /// Shuts one or both directions down; whoever waits in it is woken.

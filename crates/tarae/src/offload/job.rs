@@ -10,25 +10,25 @@
 use std::cell::{Cell, UnsafeCell};
 use std::mem;
 use std::panic::{self, AssertUnwindSafe};
-use std::ptr::{self, NonNull};
+use std::ptr::NonNull;
 use std::thread;
 
 use super::record::Record;
 use crate::sched::Unparker;
-use crate::sched::context::{self, Captured};
+use crate::sched::context::{self, Captured, Client};
 use crate::sched::shared::Shared;
 use crate::sched::worker::Worker;
 
 thread_local! {
-    /// The job that this pool thread runs; null elsewhere.
-    static CURRENT: Cell<*const Header> = const { Cell::new(ptr::null()) };
+    /// Whether this is a pool's thread that runs a job.
+    static RUNNING: Cell<bool> = const { Cell::new(false) };
 }
 
 /// The part of a job that does not depend on its types. The record comes first: the queue's pointer
 /// is the job's.
 #[repr(C)]
 pub(super) struct Header {
-    record: Record<Unparker>,
+    record: Record<Client>,
     run: unsafe fn(NonNull<Header>),
     /// The deadlines, tokens and scopes that the waiting side stands inside of.
     context: Cell<Captured>,
@@ -58,7 +58,7 @@ impl<F: FnOnce() -> T + Send, T: Send> Job<F, T> {
         }
         Job {
             header: Header {
-                record: Record::new(Unparker::current()),
+                record: Record::new(Some(Client::Waiter(Unparker::current()))),
                 run: run::<F, T>,
                 context: Cell::new(context::capture()),
                 home,
@@ -67,12 +67,12 @@ impl<F: FnOnce() -> T + Send, T: Send> Job<F, T> {
         }
     }
 
-    pub(super) fn record(&self) -> &Record<Unparker> {
+    pub(super) fn record(&self) -> &Record<Client> {
         &self.header.record
     }
 
     /// For the queue. It points to the whole job.
-    pub(super) fn as_ptr(&self) -> NonNull<Record<Unparker>> {
+    pub(super) fn as_ptr(&self) -> NonNull<Record<Client>> {
         NonNull::from(self).cast()
     }
 
@@ -108,41 +108,55 @@ unsafe fn run<F: FnOnce() -> T, T>(header: NonNull<Header>) {
     unsafe { *stage = Stage::Ended(result) };
 }
 
-/// Runs a job, in a pool's thread. Its waiter is not told yet.
+/// Runs a job, in a pool's thread. True if somebody waits for it, who is not told yet.
 ///
 /// # Safety
 /// `record` was popped from the pool's queue by the caller; once.
-pub(super) unsafe fn perform(record: NonNull<Record<Unparker>>) {
-    let header = record.cast::<Header>();
-    CURRENT.set(header.as_ptr());
-    // SAFETY: popped, so alive until completed; made by `Job::as_ptr`. The waiter and the context
-    // are this thread's until then.
-    unsafe {
-        let header_ref = header.as_ref();
-        let waiter = header_ref.record.with_waiter(|waiter| waiter.cloned());
-        context::lend_thread(header_ref.context.take(), waiter);
-        (header_ref.run)(header);
-    }
-    context::lend_thread(Captured::default(), None);
-    CURRENT.set(ptr::null());
+pub(super) unsafe fn perform(record: NonNull<Record<Client>>) -> bool {
+    // SAFETY: popped, so alive until completed, and its waiter's place is this thread's.
+    let client = unsafe { record.as_ref().with_waiter(|client| client.cloned()) };
+    RUNNING.set(true);
+    let is_awaited = match client {
+        Some(Client::Started(job)) => {
+            // SAFETY: popped by the caller; once. The job, which has the record, is kept here.
+            drop(unsafe { Record::complete(record) });
+            job.run();
+            false
+        }
+        client => {
+            let header = record.cast::<Header>();
+            // SAFETY: alive, as above; somebody waits, so it was made by `Job::as_ptr`. The context
+            // is this thread's.
+            unsafe {
+                let header_ref = header.as_ref();
+                context::lend_thread(header_ref.context.take(), client);
+                (header_ref.run)(header);
+            }
+            context::lend_thread(Captured::default(), None);
+            true
+        }
+    };
+    RUNNING.set(false);
+    is_awaited
 }
 
 /// Tells the waiter of a job that it has ended.
 ///
 /// # Safety
-/// Once, by the caller of `perform` and after it; `record` is not touched any more.
-pub(super) unsafe fn tell(record: NonNull<Record<Unparker>>) {
+/// Once, by the caller of `perform` and after it gave true; `record` is not touched any more.
+pub(super) unsafe fn tell(record: NonNull<Record<Client>>) {
     // Nothing of the waiting side is used any more. Its worker's part is never freed.
     // SAFETY: popped and not completed, so alive.
     if let Some(home) = unsafe { record.cast::<Header>().as_ref() }.home {
         home.give_back();
     }
     // SAFETY: the caller's promise.
-    let waiter = unsafe { Record::complete(record) };
-    waiter.unpark();
+    if let Client::Waiter(waiter) = unsafe { Record::complete(record) } {
+        waiter.unpark();
+    }
 }
 
 /// Whether this is a pool's thread.
 pub(super) fn is_running() -> bool {
-    !CURRENT.get().is_null()
+    RUNNING.get()
 }

@@ -52,13 +52,18 @@ mod record;
 use std::fmt;
 use std::io;
 use std::mem;
+use std::ptr::NonNull;
 use std::time::Duration;
 
 use crate::driver::Wake;
+use crate::sched::context::Client;
 use crate::sched::io::Cancelled;
 use crate::sched::{self, Cancel, WaitReason};
 use job::Job;
 use pool::{Patience, Threads};
+pub(crate) use record::Record;
+
+pub use crate::completion::job::{start, start_in};
 
 /// One of the three pools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -78,6 +83,24 @@ impl Pool {
             Pool::Blocking => &pool::BLOCKING,
             Pool::Dns => &pool::DNS,
         }
+    }
+
+    /// Queues the job of a completion, if there is room.
+    ///
+    /// # Safety
+    /// `record` is that of a `Client::Started`, which keeps it alive; as for `Queue::push`.
+    pub(crate) unsafe fn submit(self, record: NonNull<Record<Client>>) -> Result<(), OffloadError> {
+        // SAFETY: the caller's promise.
+        unsafe { self.threads().submit(record, Patience::None) }
+    }
+
+    /// Takes such a job back that no thread has taken; true for one caller alone.
+    ///
+    /// # Safety
+    /// `record` was submitted to this pool, and is alive.
+    pub(crate) unsafe fn withdraw(self, record: NonNull<Record<Client>>) -> bool {
+        // SAFETY: the caller's promise.
+        unsafe { self.threads().withdraw(record) }
     }
 
     /// Runs `f` on a thread of this pool and waits for its result: parks the coroutine, or blocks
@@ -309,7 +332,7 @@ enum Kind {
 }
 
 impl OffloadError {
-    fn ended(wake: Wake) -> OffloadError {
+    pub(crate) fn ended(wake: Wake) -> OffloadError {
         OffloadError {
             kind: Kind::Ended(wake),
         }

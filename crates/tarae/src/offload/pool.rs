@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use super::record::{Queue, Record};
 use super::{OffloadError, PoolStats, job};
-use crate::sched::Unparker;
+use crate::sched::context::Client;
 
 const IDLE: Duration = Duration::from_secs(10);
 const QUEUE: usize = 65_536;
@@ -29,7 +29,7 @@ pub(super) struct Threads {
 struct State {
     /// Jobs that no thread has taken. What exceeds the limit waits for room, in turn: the record of
     /// a caller that waits stands in its own frame, so one queue serves both.
-    queue: Queue<Unparker>,
+    queue: Queue<Client>,
     threads: usize,
     idle: usize,
     claimed: usize,
@@ -73,7 +73,7 @@ impl State {
     }
 
     /// What a thread does next; without a job it is idle from now on.
-    fn next(&mut self) -> Option<NonNull<Record<Unparker>>> {
+    fn next(&mut self) -> Option<NonNull<Record<Client>>> {
         let job = self.queue.pop();
         self.idle += usize::from(job.is_none());
         job
@@ -122,7 +122,7 @@ impl Threads {
     /// As for `Queue::push`; the record is that of a `Job`.
     pub(super) unsafe fn submit(
         &'static self,
-        record: NonNull<Record<Unparker>>,
+        record: NonNull<Record<Client>>,
         patience: Patience,
     ) -> Result<(), OffloadError> {
         let mut state = self.locked();
@@ -164,7 +164,7 @@ impl Threads {
     ///
     /// # Safety
     /// As for `Queue::withdraw`.
-    pub(super) unsafe fn withdraw(&self, record: NonNull<Record<Unparker>>) -> bool {
+    pub(super) unsafe fn withdraw(&self, record: NonNull<Record<Client>>) -> bool {
         // SAFETY: the caller's promise.
         unsafe { self.locked().queue.withdraw(record) }
     }
@@ -194,12 +194,14 @@ impl Threads {
             drop(state);
             while let Some(record) = next {
                 // SAFETY: just popped here.
-                unsafe { job::perform(record) };
+                let is_awaited = unsafe { job::perform(record) };
                 // Who is told may come with another job at once: by then this thread has taken the
                 // next one or counts as idle, so that no other is woken or made in its place.
                 next = self.locked().next();
-                // SAFETY: performed, and told once.
-                unsafe { job::tell(record) };
+                if is_awaited {
+                    // SAFETY: performed, and told once.
+                    unsafe { job::tell(record) };
+                }
             }
             state = self.locked();
             let waited = self

@@ -35,15 +35,31 @@ pub(crate) struct Record<W> {
     waiter: UnsafeCell<Option<W>>,
 }
 
+// SAFETY: whoever looks into the cells promises to be the one whose turn it is (see above); waiters
+// are handed from the owner to a pool's thread.
+unsafe impl<W: Send> Send for Record<W> {}
+// SAFETY: as above.
+unsafe impl<W: Send> Sync for Record<W> {}
+
 impl<W> Record<W> {
-    /// Of a job that `waiter` waits for.
-    pub(crate) fn new(waiter: W) -> Record<W> {
+    /// Of a job that `waiter` waits for; with none, `set_waiter` comes before the push.
+    pub(crate) fn new(waiter: Option<W>) -> Record<W> {
         Record {
             state: AtomicU32::new(QUEUED),
             older: UnsafeCell::new(None),
             younger: UnsafeCell::new(None),
-            waiter: UnsafeCell::new(Some(waiter)),
+            waiter: UnsafeCell::new(waiter),
         }
+    }
+
+    /// Gives it a waiter.
+    ///
+    /// # Safety
+    /// By the owner, before the record is pushed.
+    pub(crate) unsafe fn set_waiter(&self, waiter: W) {
+        // SAFETY: nobody else has the record yet.
+        self.waiter
+            .with_mut(|place| unsafe { *place = Some(waiter) });
     }
 
     /// Whether the job has ended: its result is in place and nobody else touches the record.
@@ -66,7 +82,8 @@ impl<W> Record<W> {
     /// touched any more.
     ///
     /// # Safety
-    /// Once, by the thread that popped `this`.
+    /// Once, by the thread that popped `this`, or by the owner who withdrew it or never
+    /// pushed it.
     pub(crate) unsafe fn complete(this: NonNull<Record<W>>) -> W {
         // Not `&self`: that reference would have to stay valid beyond the store.
         let record = this.as_ptr();

@@ -32,7 +32,7 @@ struct Members {
 
 /// Who is told.
 #[derive(Debug)]
-pub(super) enum Member {
+pub(crate) enum Member {
     Coroutine(TaskRef),
     /// A plain thread, with the eventfd that ends its waits in the kernel.
     Thread(std::thread::Thread, Option<Arc<OwnedFd>>),
@@ -45,6 +45,23 @@ pub(crate) struct Membership {
     /// Present until it is left.
     node: Option<Arc<CancelNode>>,
     key: usize,
+}
+
+impl Member {
+    /// Has a coroutine or a thread look at its flag again.
+    pub(crate) fn tell(&self) {
+        match self {
+            Member::Coroutine(task) => worker::reexamine(task),
+            Member::Thread(thread, bell) => {
+                thread.unpark();
+                if let Some(bell) = bell {
+                    sys::eventfd_write(bell.as_raw_fd());
+                }
+            }
+            // What is below has members of its own.
+            Member::Node(_) => {}
+        }
+    }
 }
 
 impl CancelNode {
@@ -78,13 +95,6 @@ impl CancelNode {
         while let Some(members) = left.pop() {
             for member in members.into_values() {
                 match member {
-                    Member::Coroutine(task) => worker::reexamine(&task),
-                    Member::Thread(thread, bell) => {
-                        thread.unpark();
-                        if let Some(bell) = bell {
-                            sys::eventfd_write(bell.as_raw_fd());
-                        }
-                    }
                     Member::Node(node) => {
                         if let Some(node) = node.upgrade()
                             && !node.cancelled.swap(true, Ordering::AcqRel)
@@ -92,6 +102,7 @@ impl CancelNode {
                             left.push(node.take_members());
                         }
                     }
+                    other => other.tell(),
                 }
             }
         }

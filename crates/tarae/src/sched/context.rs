@@ -170,8 +170,8 @@ impl Drop for Slot {
 /// What a thread has outside of coroutines.
 struct OfThread {
     slot: Slot,
-    /// On a pool's thread: who waits for the job.
-    waiter: RefCell<Option<Unparker>>,
+    /// On a pool's thread: who wants the job done.
+    client: RefCell<Option<Client>>,
     /// Ends the thread's waits in the kernel. Made when it first enters a token or a scope.
     bell: OnceCell<Arc<OwnedFd>>,
 }
@@ -180,7 +180,7 @@ thread_local! {
     static OF_THREAD: OfThread = const {
         OfThread {
             slot: Slot::new(),
-            waiter: RefCell::new(None),
+            client: RefCell::new(None),
             bell: OnceCell::new(),
         }
     };
@@ -207,8 +207,8 @@ pub(crate) fn is_cancelled() -> bool {
         Some(worker) if worker.in_coroutine() => worker.is_cancelled(),
         _ => OF_THREAD
             .try_with(|thread| {
-                let waiter = thread.waiter.borrow();
-                let own = waiter.as_ref().is_some_and(Unparker::is_cancelled);
+                let client = thread.client.borrow();
+                let own = client.as_ref().is_some_and(Client::is_cancelled);
                 thread.slot.is_cancelled(own)
             })
             .unwrap_or(false),
@@ -247,11 +247,12 @@ pub(crate) fn succeeded(own: Option<Instant>, wake: Wake) {
     }
 }
 
-/// What ends a plain thread's waits in the kernel when it is cancelled; none outside of tokens and
-/// scopes.
+/// What ends a plain thread's waits in the kernel when it is cancelled; none outside of tokens,
+/// scopes and jobs that were started.
 pub(super) fn bell() -> Option<Arc<OwnedFd>> {
     let bell = |thread: &OfThread| {
-        let inside = thread.slot.innermost().is_some();
+        let started = matches!(&*thread.client.borrow(), Some(Client::Started(_)));
+        let inside = started || thread.slot.innermost().is_some();
         thread.bell.get().filter(|_| inside).cloned()
     };
     OF_THREAD.try_with(bell).ok().flatten()
@@ -300,8 +301,8 @@ fn enter(kind: Kind, limit: impl FnOnce(Option<&Arc<Limit>>) -> Option<Arc<Limit
     })
 }
 
-/// Whoever calls this, as a node's member.
-fn member() -> Member {
+/// Whoever calls this, as one who is told of a cancellation.
+pub(crate) fn member() -> Member {
     match Unparker::current() {
         Unparker::Coroutine(task) => Member::Coroutine(task),
         Unparker::Thread(thread) => {
@@ -380,11 +381,37 @@ pub(crate) fn capture() -> Captured {
     Captured(with_slot(Slot::counted))
 }
 
-/// Puts a pool's thread in the place of who waits for its job, or back in its own.
-pub(crate) fn lend_thread(captured: Captured, waiter: Option<Unparker>) {
+/// Who wants a pool's thread to do its job.
+#[derive(Clone)]
+pub(crate) enum Client {
+    /// It waits.
+    Waiter(Unparker),
+    /// It goes on meanwhile: the job belongs to a completion.
+    Started(Arc<dyn Started>),
+}
+
+/// A job that nobody waits for in a frame.
+pub(crate) trait Started: Send + Sync {
+    /// Does it, on a pool's thread.
+    fn run(self: Arc<Self>);
+
+    fn is_cancelled(&self) -> bool;
+}
+
+impl Client {
+    fn is_cancelled(&self) -> bool {
+        match self {
+            Client::Waiter(waiter) => waiter.is_cancelled(),
+            Client::Started(job) => job.is_cancelled(),
+        }
+    }
+}
+
+/// Puts a pool's thread in the place of who wants its job done, or back in its own.
+pub(crate) fn lend_thread(captured: Captured, client: Option<Client>) {
     let before = OF_THREAD.try_with(|thread| {
-        let waiter = thread.waiter.replace(waiter);
-        (thread.slot.replace(captured.0), waiter)
+        let client = thread.client.replace(client);
+        (thread.slot.replace(captured.0), client)
     });
     drop(before);
 }

@@ -6,9 +6,9 @@
 use std::any::Any;
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use super::select::{Alarm, Branch, Ticket, arm};
+use super::select::{Alarm, Branch, Ending, Ticket, arm};
 use super::task::{Blueprint, Failure, TaskRef};
 use super::{Cancel, Unparker, WaitReason, deadlock};
 use crate::driver::Wake;
@@ -136,6 +136,58 @@ impl<T> JoinHandle<T> {
     /// The coroutine's identity: id, name, spawn site.
     pub fn thread(&self) -> crate::thread::Thread {
         crate::thread::Thread::of(self.task.clone())
+    }
+}
+
+/// A coroutine whose end is told to a completion, which is its joiner.
+pub(crate) struct Told<T> {
+    task: TaskRef,
+    result: PhantomData<fn() -> T>,
+}
+
+impl<T: Send> Told<T> {
+    pub(crate) fn new(mut handle: JoinHandle<T>) -> Told<T> {
+        handle.done = true;
+        Told {
+            task: handle.task.clone(),
+            result: PhantomData,
+        }
+    }
+
+    /// Has `ending` told of the end.
+    ///
+    /// # Safety
+    /// Once, before the coroutine is given to anybody.
+    pub(crate) unsafe fn tell(&self, ending: Arc<dyn Ending>) {
+        // SAFETY: by the one joiner, once. It cannot have ended, since nobody has it.
+        let registered = unsafe { self.task.join.register(Alarm::Completion(ending)) };
+        assert!(registered, "it has not begun");
+    }
+
+    /// Nobody wants to know of the end any more, if it has not come: it is that of a coroutine
+    /// whose handle was dropped.
+    ///
+    /// # Safety
+    /// Once, after `tell`.
+    pub(crate) unsafe fn detach(&self) {
+        // SAFETY: registered by `tell`, and not withdrawn before.
+        if unsafe { self.task.join.withdraw() } {
+            self.task.detach();
+        }
+    }
+
+    /// Moves the result out.
+    ///
+    /// # Safety
+    /// Once, by the one who was told of the end.
+    pub(crate) unsafe fn take(&self) -> Result<T, Failure> {
+        // SAFETY: the caller's promise; `T` is what the task was made with.
+        unsafe { self.task.take_result() }
+    }
+
+    /// See `JoinHandle::cancel`.
+    pub(crate) fn cancel(&self) {
+        super::worker::cancel(&self.task);
     }
 }
 

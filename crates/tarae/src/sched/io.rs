@@ -95,7 +95,7 @@ fn explained(error: io::Error) -> io::Error {
     }
 }
 
-fn timed_out() -> io::Error {
+pub(crate) fn timed_out() -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, "the operation timed out")
 }
 
@@ -171,14 +171,32 @@ pub(crate) fn watch(
     direction: Direction,
     callback: Box<dyn FnMut(Wake) -> bool>,
 ) -> io::Result<()> {
+    leave(source, direction, None, callback).map(drop)
+}
+
+/// As `watch`, with a deadline for the first call; gives the wait.
+pub(crate) fn leave(
+    source: &Source,
+    direction: Direction,
+    deadline: Option<Instant>,
+    callback: Box<dyn FnMut(Wake) -> bool>,
+) -> io::Result<WaitKey> {
     let worker = Worker::current().ok_or_else(no_worker)?;
     worker.with_driver(|driver| {
         let place = driver.register(source, direction)?;
-        match driver.poll_ready(place, Waiter::Callback(callback), None) {
-            Ok(_) => Ok(()),
+        match driver.poll_ready(place, Waiter::Callback(callback), deadline) {
+            Ok(wait) => Ok(wait),
             Err(_) => unreachable!("the source is borrowed, so its registration stands"),
         }
     })
+}
+
+/// Takes a wait back that `leave` gave, and drops its callback. On the worker that has it, which
+/// has not handed it out.
+pub(crate) fn take_back(wait: WaitKey) {
+    let worker = Worker::current().expect("on the worker that has the wait");
+    let waiter = worker.with_driver(|driver| driver.cancel(wait));
+    drop(waiter);
 }
 
 /// An alarm left with this worker's driver; dropping it takes it back.
@@ -191,7 +209,6 @@ pub(crate) struct Watch {
 /// Has `alarm` ring once when `source` is ready. In a coroutine only, which keeps the source
 /// borrowed until it drops the watch.
 pub(crate) fn watch_once(source: &Source, direction: Direction, alarm: Alarm) -> io::Result<Watch> {
-    let worker = Worker::current().ok_or_else(no_worker)?;
     let rung = Rc::new(Cell::new(false));
     let theirs = Rc::clone(&rung);
     let mut alarm = Some(alarm);
@@ -200,13 +217,8 @@ pub(crate) fn watch_once(source: &Source, direction: Direction, alarm: Alarm) ->
         alarm.take().into_iter().for_each(Alarm::ring);
         false
     });
-    worker.with_driver(|driver| {
-        let place = driver.register(source, direction)?;
-        match driver.poll_ready(place, Waiter::Callback(callback), None) {
-            Ok(wait) => Ok(Watch { wait, rung }),
-            Err(_) => unreachable!("the source is borrowed, so its registration stands"),
-        }
-    })
+    let wait = leave(source, direction, None, callback)?;
+    Ok(Watch { wait, rung })
 }
 
 impl Drop for Watch {
@@ -214,9 +226,7 @@ impl Drop for Watch {
         // No coroutine runs between the driver's handing a callback out and its being called, so
         // one that has not rung is still there.
         if !self.rung.get() {
-            let worker = Worker::current().expect("dropped by the coroutine that made it");
-            let waiter = worker.with_driver(|driver| driver.cancel(self.wait));
-            drop(waiter);
+            take_back(self.wait);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The end of a coroutine and the one who waits for it: one state word and one place for a waiter.
 //!
-//! Called by `sched::task`. No stacks, system calls or thread-locals in here.
+//! Called by `sched::task`, and by `completion::state`, which keeps a result beside it. No stacks,
+//! system calls or thread-locals in here.
 //!
 //! ```text
 //!   RUNNING ── register ──► WAITING ── withdraw ──► RUNNING ── detach ──► DETACHED
@@ -73,13 +74,27 @@ impl<W> JoinState<W> {
     /// # Safety
     /// By the one joiner, and not again before `withdraw`.
     pub(crate) unsafe fn register(&self, waiter: W) -> bool {
+        // SAFETY: the caller's promise.
+        unsafe { self.leave(waiter) }.is_ok()
+    }
+
+    /// As `register`; gives the waiter back if the end has come.
+    ///
+    /// # Safety
+    /// As for `register`.
+    pub(crate) unsafe fn leave(&self, waiter: W) -> Result<(), W> {
         if self.is_done() {
-            return false;
+            return Err(waiter);
         }
         // SAFETY: in RUNNING the place is the joiner's, who is alone by the caller's promise.
         self.waiter
             .with_mut(|place| unsafe { *place = Some(waiter) });
-        self.exchange(RUNNING, WAITING)
+        if self.exchange(RUNNING, WAITING) {
+            return Ok(());
+        }
+        // SAFETY: the completer has found RUNNING, so that the place stays the joiner's.
+        let waiter = self.waiter.with_mut(|place| unsafe { (*place).take() });
+        Err(waiter.expect("left just now"))
     }
 
     /// Takes the waiter back. False if the end has come.

@@ -35,7 +35,7 @@ pub(crate) mod frames;
 pub(crate) mod handle;
 mod inbox;
 pub(crate) mod io;
-mod join;
+pub(crate) mod join;
 mod lent;
 pub(crate) mod locals;
 pub(crate) mod loop_thread;
@@ -143,6 +143,8 @@ pub enum WaitReason {
     Stack,
     /// The end of a scope, or room in it.
     Scope,
+    /// The result of an asynchronous call, see [`completion`](crate::completion).
+    Completion,
 }
 
 impl fmt::Display for WaitReason {
@@ -164,6 +166,7 @@ impl fmt::Display for WaitReason {
             WaitReason::Offload => f.write_str("an offloaded job"),
             WaitReason::Stack => f.write_str("a stack"),
             WaitReason::Scope => f.write_str("the end of a scope"),
+            WaitReason::Completion => f.write_str("the result of an asynchronous call"),
         }
     }
 }

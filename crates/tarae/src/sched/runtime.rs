@@ -502,8 +502,21 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
+    spawn_with(spawn, f, |handle| handle)
+}
+
+/// As `spawn`; `prepare` gets the handle before the coroutine is given to anybody.
+pub(crate) fn spawn_with<F, T, R>(
+    spawn: Spawn,
+    f: F,
+    prepare: impl FnOnce(JoinHandle<T>) -> R,
+) -> Option<R>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
     // SAFETY: `Send` and `'static`, so it may run and end on any thread at any time.
-    unsafe { spawn_unchecked(spawn, f) }.ok()
+    unsafe { spawn_prepared(spawn, f, prepare) }.ok()
 }
 
 /// As `spawn`, for a scope; gives `f` back.
@@ -512,6 +525,20 @@ where
 /// `f` and `T` may change threads, and what they borrow outlives the run and the drop of `f`, and
 /// whatever is done with the handle.
 pub(crate) unsafe fn spawn_unchecked<F, T>(spawn: Spawn, f: F) -> Result<JoinHandle<T>, F>
+where
+    F: FnOnce() -> T,
+{
+    // SAFETY: the caller's promise.
+    unsafe { spawn_prepared(spawn, f, |handle| handle) }
+}
+
+/// # Safety
+/// As for `spawn_unchecked`; `prepare` keeps to it too.
+unsafe fn spawn_prepared<F, T, R>(
+    spawn: Spawn,
+    f: F,
+    prepare: impl FnOnce(JoinHandle<T>) -> R,
+) -> Result<R, F>
 where
     F: FnOnce() -> T,
 {
@@ -526,6 +553,7 @@ where
         // SAFETY: the caller's promise.
         let (task, handle) =
             unsafe { JoinHandle::new(spawn.blueprint(|_: Wake| f(), affinity, runtime.class)) };
+        let prepared = prepare(handle);
         worker.note_spawn(&task);
         let here = worker.shared();
         let target = if placed {
@@ -541,7 +569,7 @@ where
         } else {
             hand_over(target, task, placed);
         }
-        return Ok(handle);
+        return Ok(prepared);
     }
     let running = locked(&RUNNING).iter().rev().find_map(Weak::upgrade);
     let Some(runtime) = running else {
@@ -550,8 +578,9 @@ where
     let blueprint = spawn.blueprint(|_: Wake| f(), Affinity::Stealable, runtime.class);
     // SAFETY: the caller's promise.
     let (task, handle) = unsafe { JoinHandle::new(blueprint) };
+    let prepared = prepare(handle);
     hand_over(runtime.least_loaded(None), task, false);
-    Ok(handle)
+    Ok(prepared)
 }
 
 fn hand_over(target: &'static Shared, task: TaskRef, placed: bool) {

@@ -12,6 +12,7 @@
 //! none: it waits in `ppoll` for all its sockets and for an eventfd that claims write to.
 
 use std::cell::{Cell, OnceCell};
+use std::fmt;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
@@ -86,6 +87,19 @@ pub(crate) use arm;
 pub(crate) enum Alarm {
     One(Unparker),
     Branch(Ticket),
+    /// A completion that the end of a coroutine is told to; left with a `JoinState` only.
+    Completion(Arc<dyn Ending>),
+}
+
+/// Somebody who is told of a coroutine's end on its worker's own stack.
+pub(crate) trait Ending: Send + Sync {
+    fn ended(self: Arc<Self>);
+}
+
+impl fmt::Debug for dyn Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ending")
+    }
 }
 
 /// A branch of a select that waits.
@@ -114,7 +128,7 @@ impl Alarm {
     #[inline]
     pub(crate) fn claim(&self) -> bool {
         match self {
-            Alarm::One(_) => true,
+            Alarm::One(_) | Alarm::Completion(_) => true,
             Alarm::Branch(ticket) => ticket.selecting.choice.claim(ticket.branch),
         }
     }
@@ -124,6 +138,7 @@ impl Alarm {
     pub(crate) fn wake(self) {
         match self {
             Alarm::One(unparker) => unparker.unpark_last(),
+            Alarm::Completion(ending) => ending.ended(),
             Alarm::Branch(ticket) => ticket.wake(),
         }
     }

@@ -12,7 +12,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::panic::Location;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::inbox::{Closed, Inbox, Nodes};
 use super::ring::Ring;
@@ -54,10 +54,41 @@ pub(super) struct Posted {
     pub(super) function: Box<dyn FnOnce(&'static Worker) + Send>,
 }
 
+/// The place in an inbox that a `Delivery` brings along, so that sending it allocates nothing.
+#[repr(C)]
+pub(crate) struct Parcel {
+    node: Node,
+    /// What is to be delivered, while the node stands in an inbox. It keeps the parcel alive.
+    content: Mutex<Option<Arc<dyn Delivery>>>,
+}
+
+/// Something that a worker is to do on its own stack.
+pub(crate) trait Delivery: Send + Sync {
+    /// Its place in an inbox.
+    fn parcel(&self) -> &Parcel;
+
+    /// May run foreign code; a panic goes on to the caller.
+    fn deliver(self: Arc<Self>);
+}
+
+impl Parcel {
+    pub(crate) fn new() -> Parcel {
+        Parcel {
+            node: Node::new(NodeKind::Parcel),
+            content: Mutex::new(None),
+        }
+    }
+
+    fn content(&self) -> MutexGuard<'_, Option<Arc<dyn Delivery>>> {
+        self.content.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// What came through the inbox.
 pub(super) enum Message {
     Task(TaskRef),
     Posted(Box<Posted>),
+    Parcel(Arc<dyn Delivery>),
 }
 
 static IDLE: Mutex<Vec<&'static Shared>> = Mutex::new(Vec::new());
@@ -228,6 +259,26 @@ impl Shared {
         }
     }
 
+    /// Has `delivery` made by the worker, on its own stack. Gives it back if the worker has ended.
+    pub(crate) fn deliver(&self, delivery: Arc<dyn Delivery>) -> Result<(), Arc<dyn Delivery>> {
+        let parcel = NonNull::from(delivery.parcel());
+        // SAFETY: `delivery`, which is kept until the node has been pushed, has the parcel.
+        let before = unsafe { parcel.as_ref() }.content().replace(delivery);
+        assert!(before.is_none(), "a parcel is sent once at a time");
+        // SAFETY: in no other inbox, or its content would have been there; it keeps itself alive
+        // until it is taken out.
+        match unsafe { self.inbox.push(parcel.cast()) } {
+            Ok(wake) => {
+                if wake {
+                    sys::eventfd_write(self.notification());
+                }
+                Ok(())
+            }
+            // SAFETY: refused, so its content is still there and keeps it alive.
+            Err(Closed) => Err(unsafe { take_content(parcel) }),
+        }
+    }
+
     /// Wakes the worker if it sleeps; true if this call did.
     pub(super) fn wake(&self) -> bool {
         let claimed = self.inbox.claim_wake();
@@ -267,6 +318,14 @@ impl Shared {
     }
 }
 
+/// # Safety
+/// `parcel` has its content, and stands in no inbox any more.
+unsafe fn take_content(parcel: NonNull<Parcel>) -> Arc<dyn Delivery> {
+    // SAFETY: its content, which is moved out here, keeps it alive until this returns.
+    let content = unsafe { parcel.as_ref() }.content().take();
+    content.expect("what was sent is there")
+}
+
 fn messages(nodes: Nodes<Node>) -> impl Iterator<Item = Message> {
     nodes.map(|node| {
         // SAFETY: taken out of the inbox: alive, and ours.
@@ -277,6 +336,8 @@ fn messages(nodes: Nodes<Node>) -> impl Iterator<Item = Message> {
                 // SAFETY: made by `post`, the node being the first field.
                 Message::Posted(unsafe { Box::from_raw(node.cast::<Posted>().as_ptr()) })
             }
+            // SAFETY: made by `deliver`, the node being the first field; taken out once.
+            NodeKind::Parcel => Message::Parcel(unsafe { take_content(node.cast()) }),
         }
     })
 }

@@ -46,7 +46,7 @@ use crate::stack::switch::Request;
 pub(super) type Switch = crate::stack::switch::Switch<Request, (), ()>;
 pub(super) type SwitchOut = corosensei::Yielder<Request, ()>;
 
-/// What can stand in a worker's inbox: a task, or a posted function. Always the first field.
+/// What can stand in a worker's inbox: a task, a posted function, a parcel. Always the first field.
 #[repr(C)]
 pub(crate) struct Node {
     next: AtomicPtr<Node>,
@@ -57,6 +57,7 @@ pub(crate) struct Node {
 pub(super) enum NodeKind {
     Task,
     Posted,
+    Parcel,
 }
 
 impl Node {

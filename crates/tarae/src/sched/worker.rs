@@ -78,6 +78,8 @@ pub(crate) struct Worker {
     world: Option<Arc<World>>,
     ready: RefCell<VecDeque<Ready>>,
     woken: RefCell<Vec<Woken<Waiter>>>,
+    /// Of a batch of these, what is not a coroutine. Empty but for the moment.
+    foreign: RefCell<Vec<Woken<Waiter>>>,
     live: RefCell<Slab<TaskRef>>,
     stacks: RefCell<Cache>,
     spare: Spare,
@@ -122,6 +124,7 @@ impl Worker {
             world,
             ready: RefCell::new(VecDeque::with_capacity(256)),
             woken: RefCell::new(Vec::with_capacity(256)),
+            foreign: RefCell::default(),
             live: RefCell::new(Slab::new()),
             stacks: RefCell::new(stacks),
             spare: Spare::default(),
@@ -478,6 +481,7 @@ impl Worker {
                 let this = unsafe { &*std::ptr::from_ref(self) };
                 contain(move || (posted.function)(this));
             }
+            Message::Parcel(delivery) => contain(move || delivery.deliver()),
             Message::Task(task) if task.owner.load(Ordering::Relaxed).is_null() => {
                 if task.affinity == Affinity::Placed {
                     self.shared.arrived();
@@ -704,9 +708,8 @@ impl Worker {
     /// whose wait has left the driver but whose wake-up still lies here.
     fn handle_woken(&self) {
         let mut batch = self.woken.take();
+        let mut foreign = self.foreign.take();
         while !batch.is_empty() {
-            // Stays empty, and unallocated, where nobody but coroutines waits.
-            let mut foreign = Vec::new();
             for woken in batch.drain(..) {
                 match woken.waiter {
                     Waiter::Coroutine(task) => self.wake_parked(task, woken.wake),
@@ -716,11 +719,12 @@ impl Worker {
                     _ => foreign.push(woken),
                 }
             }
-            foreign.into_iter().for_each(|woken| self.call(woken));
+            foreign.drain(..).for_each(|woken| self.call(woken));
             // A callback may have dropped sources others wait for.
             batch.append(&mut self.woken.borrow_mut());
         }
         *self.woken.borrow_mut() = batch;
+        *self.foreign.borrow_mut() = foreign;
     }
 
     fn wake_parked(&self, task: NonNull<Task>, wake: Wake) {

@@ -45,6 +45,30 @@ fn begin_one_after_the_other() {
     });
 }
 
+/// One that somebody wants the result of is given up, and the result says so; one whose handle was
+/// dropped waits as all do.
+#[test]
+fn a_started_one_is_given_up_only_if_somebody_is_told() {
+    alone(
+        "starved::a_started_one_is_given_up_only_if_somebody_is_told",
+        || {
+            run(|| {
+                let gate = Gate::default();
+                let (handles, starved) = take_all(&gate);
+                let (wanted, ran) = (tarae::start(|| ()), Arc::new(AtomicUsize::new(0)));
+                let theirs = Arc::clone(&ran);
+                drop(tarae::start(move || theirs.fetch_add(1, Ordering::SeqCst)));
+                assert!(wanted.wait().unwrap_err().is_no_stack());
+                idle_until(|| parked_and_starved().1 == starved + 1);
+                assert_eq!(ran.load(Ordering::SeqCst), 0);
+                gate.open(&handles);
+                join_all(handles);
+                idle_until(|| ran.load(Ordering::SeqCst) == 1);
+            });
+        },
+    );
+}
+
 /// Nothing ends here, but the limit is raised: all begin.
 #[test]
 fn begin_when_there_is_memory_again() {

@@ -168,6 +168,14 @@ fn spawned_join(cut: Cut) -> &'static str {
     join(cut.run(|| other.join()))
 }
 
+fn completed_wait(cut: Cut) -> &'static str {
+    let call = tarae::start(crate::support::until_cancelled);
+    match cut.run(|| call.wait()) {
+        Err(error) => predicates(error.is_cancelled(), error.is_timeout()),
+        Ok(()) => GOES_ON,
+    }
+}
+
 fn block_on(cut: Cut) -> &'static str {
     match cut.run(|| tarae::block_on(std::future::pending::<()>())) {
         Err(Cancelled) => "`Cancelled`",
@@ -277,6 +285,17 @@ const CASES: &[(&str, Case)] = &[
     ("thread::park", |cut| early(|| cut.run(thread::park))),
     ("thread::park_timeout", |cut| early(|| cut.run(|| thread::park_timeout(FAR)))),
     ("JoinHandle::join", spawned_join),
+    ("Completion::wait", completed_wait),
+    ("Completion::wait_timeout", |cut| early(|| {
+        let mut call = tarae::start(crate::support::until_cancelled);
+        let check = cut.run(|| call.wait_timeout(2 * FAR));
+        assert!(matches!(check, tarae::completion::Check::Pending));
+    })),
+    ("Completions::next", |cut| {
+        let calls = tarae::completion::Completions::new();
+        calls.add((), tarae::start(crate::support::until_cancelled));
+        iteration(&mut std::iter::from_fn(|| calls.next()), cut)
+    }),
     ("ScopedJoinHandle::join", scoped_join),
     ("block_on", block_on),
     ("offload", |cut| offloaded(Pool::Blocking, cut, || offload(|| ()))),

@@ -8,9 +8,12 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
 use super::{SocketAddr, UnixStream, path_address};
+use crate::completion::{self, Completion};
+use crate::driver::Source;
 use crate::driver::operation::Accept;
 use crate::net::listener::{BACKLOG, unless_ended};
 use crate::net::socket::{Kind, Socket, conversions, handle_methods};
+use crate::net::starting::Accepting;
 use crate::net::{AsSocket, BorrowedSocket};
 use crate::sched;
 use crate::sched::io::{Patience, perform};
@@ -138,6 +141,28 @@ impl UnixListener {
         self.accepted(self.socket.perform(Accept(PhantomData))?)
     }
 
+    /// Starts to accept a connection and goes on: the [`Completion`] gives what
+    /// [`accept`](UnixListener::accept) would. As
+    /// [`TcpListener::start_accept`](crate::net::TcpListener::start_accept).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::os::linux::net::SocketAddrExt;
+    /// # use tarae::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+    /// # let name = format!("{}-{:?}", std::process::id(), std::thread::current().id());
+    /// # let address = SocketAddr::from_abstract_name(name)?;
+    /// let listener = UnixListener::bind_addr(&address)?;
+    /// let accepted = listener.start_accept();
+    /// let client = UnixStream::connect_addr(&address)?;
+    /// let (server, peer) = accepted.wait().unwrap()?;
+    /// assert!(peer.is_unnamed());
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn start_accept(&self) -> Completion<io::Result<(UnixStream, SocketAddr)>> {
+        completion::io::start(self.socket.shared_source(), Accepting(accept_from))
+    }
+
     fn accepted(
         &self,
         (fd, address): (OwnedFd, SocketAddr),
@@ -213,6 +238,11 @@ impl<'a> IntoIterator for &'a UnixListener {
     fn into_iter(self) -> Incoming<'a> {
         self.incoming()
     }
+}
+
+fn accept_from(source: &Source, patience: Patience) -> io::Result<(UnixStream, SocketAddr)> {
+    let (fd, address) = perform(source, patience, Accept(PhantomData))?;
+    Ok((UnixStream::of(fd), address))
 }
 
 /// See [`UnixListener::incoming`].

@@ -15,6 +15,7 @@ use crate::driver::operation::{Peek, Recv, RecvVectored, Send, SendVectored};
 use crate::net::socket::{
     Kind, Socket, conversions, data_socket_methods, handle_methods, read_and_write,
 };
+use crate::net::starting::start_methods;
 use crate::net::{AsSocket, BorrowedSocket};
 use crate::sched;
 use crate::sched::io::Cancelled;
@@ -56,6 +57,10 @@ data_socket_methods!(
     "let (socket, _) = tarae::os::unix::net::UnixStream::pair()?;"
 );
 read_and_write!(UnixStream);
+start_methods!(
+    UnixStream,
+    "let (socket, other) = tarae::os::unix::net::UnixStream::pair()?;"
+);
 
 /// The first and the longest pause before another attempt to connect, in milliseconds.
 const PAUSE_MS: (u64, u64) = (1, 16);
