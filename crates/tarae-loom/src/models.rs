@@ -8,12 +8,12 @@ mod parker;
 mod scope;
 mod select;
 mod sync;
+mod thread;
 
 use std::ptr::NonNull;
 
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
-use loom::thread;
 
 use crate::inbox::{Inbox, Linked};
 use crate::join::{JoinState, Joiner};

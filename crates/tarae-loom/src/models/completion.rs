@@ -5,9 +5,9 @@
 //! A result holds a counted reference that `loom` watches, so that a leak is noticed, and says to
 //! whom it went. Places that two threads touch without order are noticed by `loom`'s cells.
 
+use super::thread;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::sync::{Arc, Mutex};
-use loom::thread;
 
 use super::parker::Parker;
 use crate::join::Joiner;

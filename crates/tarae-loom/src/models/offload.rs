@@ -7,10 +7,10 @@
 
 use std::ptr::NonNull;
 
+use super::thread;
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::sync::{Arc, Mutex};
-use loom::thread;
 
 use super::parker::Parker;
 use crate::record::{Queue, Record};

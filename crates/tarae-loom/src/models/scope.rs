@@ -3,9 +3,9 @@
 //! The "frame" is a cell that children write and that the body takes back when it is told that all
 //! have gone: `loom` fails if the two are not ordered. The parker stands for the body's own.
 
+use super::thread;
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
-use loom::thread;
 
 use super::parker::Parker;
 use crate::count::Count;

@@ -1,8 +1,8 @@
 //! The lock of the channels, and the word that decides between the branches of a select.
 
+use super::thread;
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use loom::thread;
 
 use crate::choice::Choice;
 use crate::spin::Spin;

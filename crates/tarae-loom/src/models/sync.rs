@@ -5,10 +5,10 @@
 //! up is a withdrawal at once: any moment of it is among the interleavings. A waiter that is left
 //! asleep is a deadlock, which `loom` reports.
 
+use super::thread;
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use loom::thread;
 
 use super::parker::Parker;
 use crate::gate::{Begun, Gate};
