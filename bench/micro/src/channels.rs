@@ -4,6 +4,7 @@
 //! of its own. Everybody takes turns in every round; a figure is the median over the rounds.
 
 use std::hint::black_box;
+use std::pin::Pin;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,6 +31,7 @@ const ACROSS: &[Peer] = &[
     ("tarae, 2 workers", ours_across),
     ("crossbeam, threads", crossbeam_across),
     ("flume, threads", flume_across),
+    ("tokio, 2 current_thread", tokio_apart),
     // These may keep both tasks on one of their threads: then this is no trip across.
     ("tokio multi_thread (2)", tokio_across),
     ("may (2 workers)", may_across),
@@ -105,16 +107,17 @@ fn ours_across(times: u32) -> Duration {
     runtime.run(run).expect("a runtime")
 }
 
-async fn tokio_trips(times: u32) -> Duration {
+/// `spawn` is given the task that answers.
+async fn tokio_trips(times: u32, spawn: impl FnOnce(Answering)) -> Duration {
     let (ask, mut asked) = tokio::sync::mpsc::unbounded_channel();
     let (answer, mut answered) = tokio::sync::mpsc::unbounded_channel();
-    tokio::spawn(async move {
+    spawn(Box::pin(async move {
         while let Some(number) = asked.recv().await {
             if answer.send(number).is_err() {
                 break;
             }
         }
-    });
+    }));
     ask.send(0).expect("it listens");
     answered.recv().await.expect("it answers");
     let start = Instant::now();
@@ -125,15 +128,28 @@ async fn tokio_trips(times: u32) -> Duration {
     start.elapsed()
 }
 
-fn tokio_inside(times: u32) -> Duration {
+type Answering = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+fn tokio_alone() -> tokio::runtime::Runtime {
     let runtime = tokio::runtime::Builder::new_current_thread().build();
-    runtime.expect("a runtime").block_on(tokio_trips(times))
+    runtime.expect("a runtime")
+}
+
+fn tokio_inside(times: u32) -> Duration {
+    tokio_alone().block_on(tokio_trips(times, |task| drop(tokio::spawn(task))))
+}
+
+/// A runtime on each of two threads, so that no scheduler can bring the two tasks together.
+fn tokio_apart(times: u32) -> Duration {
+    let apart = |task| drop(std::thread::spawn(move || tokio_alone().block_on(task)));
+    tokio_alone().block_on(tokio_trips(times, apart))
 }
 
 fn tokio_across(times: u32) -> Duration {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.worker_threads(2).build().expect("a runtime");
-    let trips = runtime.spawn(tokio_trips(times));
+    let trips = tokio_trips(times, |task| drop(tokio::spawn(task)));
+    let trips = runtime.spawn(trips);
     runtime.block_on(trips).expect("no panic")
 }
 
