@@ -105,6 +105,10 @@ impl CancelToken {
         self.node.is_cancelled()
     }
 
+    pub(crate) fn node(&self) -> &Arc<CancelNode> {
+        &self.node
+    }
+
     /// Runs `f` here and now. Once the token is cancelled, the wait that `f` is in ends, and so
     /// does each that follows, as if the coroutine had been cancelled; after `run` it is not.
     ///

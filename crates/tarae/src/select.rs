@@ -4,15 +4,18 @@
 //! are here; `sched::select` waits. Never does a branch that loses take anything.
 
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant as StdInstant};
 
+use crate::cancel::CancelToken;
 use crate::driver::operation::{PollRead, PollWrite};
 use crate::driver::{Direction, Operation, Source, Wake};
 use crate::net::{AsSocket, BorrowedSocket};
+use crate::sched::cancel::{CancelNode, Member, Membership};
 use crate::sched::handle::JoinBranch;
 use crate::sched::io::{Cancelled, Patience, perform};
 pub use crate::sched::select::Arm;
-use crate::sched::select::{Branch, arm};
+use crate::sched::select::{Alarm, Branch, Ticket, arm};
 use crate::thread::JoinHandle;
 use crate::time::Instant;
 
@@ -87,7 +90,7 @@ impl Branch for SleepBranch {
     }
 }
 
-/// The branch `cancelled`.
+/// The branch `cancelled` without a token.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct CancelledBranch(());
@@ -107,6 +110,50 @@ impl CancelledBranch {
 impl Branch for CancelledBranch {
     fn poll(&mut self, _waits: bool) -> bool {
         crate::thread::is_cancelled()
+    }
+
+    fn refuse(&mut self, _wake: Wake) {}
+
+    fn is_for_cancellation(&self) -> bool {
+        true
+    }
+}
+
+/// The branch `cancelled` with a token.
+#[doc(hidden)]
+pub struct TokenBranch<'a> {
+    node: &'a Arc<CancelNode>,
+    ticket: Option<Membership>,
+}
+
+#[doc(hidden)]
+pub fn cancelled_token(token: &CancelToken) -> TokenBranch<'_> {
+    TokenBranch {
+        node: token.node(),
+        ticket: None,
+    }
+}
+
+impl TokenBranch<'_> {
+    #[doc(hidden)]
+    pub fn take(&mut self) {}
+
+    arm!();
+}
+
+impl Branch for TokenBranch<'_> {
+    fn poll(&mut self, _waits: bool) -> bool {
+        self.node.is_cancelled()
+    }
+
+    fn register(&mut self, ticket: &Ticket) -> bool {
+        let alarm = Alarm::Branch(ticket.clone());
+        self.ticket = Some(self.node.join(Member::Select(alarm)));
+        self.node.is_cancelled()
+    }
+
+    fn unregister(&mut self) {
+        self.ticket = None;
     }
 
     fn refuse(&mut self, _wake: Wake) {}
@@ -311,6 +358,7 @@ impl<L: Accepts> Branch for AcceptBranch<'_, L> {
 /// | `accept(listener)` | there is a connection |
 /// | `readable(socket)`, `writable(socket)` | reading or writing is worth trying |
 /// | `cancelled()` | the coroutine has been cancelled |
+/// | `cancelled(token)` | the [token](crate::cancel::CancelToken) has been, or the coroutine |
 /// | `default` | no other can be taken at once: the `select!` then never waits |
 ///
 /// The pattern gets what the method of that name gives; `readable` and `writable` give an
@@ -340,11 +388,12 @@ impl<L: Accepts> Branch for AcceptBranch<'_, L> {
 ///
 /// # Cancellation
 ///
-/// In a cancelled coroutine a branch that can be taken at once still is. Otherwise `cancelled()` is
-/// taken if it is there; if not, one of the other branches is taken and tells, as its call would:
-/// `recv`, `send` and `join` by an error that says `is_cancelled()`, `accept`, `readable` and
-/// `writable` by one that [`Cancelled::is`](crate::Cancelled::is) recognises, `sleep` and
-/// `deadline` by ending early. The same holds for a time limit that is not one of the branches.
+/// In a cancelled coroutine a branch that can be taken at once still is. Otherwise `cancelled` is
+/// taken if it is there, with or without a token; if not, one of the other branches is taken and
+/// tells, as its call would: `recv`, `send` and `join` by an error that says `is_cancelled()`,
+/// `accept`, `readable` and `writable` by one that [`Cancelled::is`](crate::Cancelled::is)
+/// recognises, `sleep` and `deadline` by ending early. The same holds for a time limit that is not
+/// one of the branches.
 ///
 /// # Panics
 ///
@@ -435,6 +484,7 @@ macro_rules! __select {
     (@new readable ($socket:expr)) => { $crate::select::readable(&$socket) };
     (@new writable ($socket:expr)) => { $crate::select::writable(&$socket) };
     (@new cancelled ()) => { $crate::select::cancelled() };
+    (@new cancelled ($token:expr)) => { $crate::select::cancelled_token(&$token) };
     (@new $kind:ident $arguments:tt) => {
         ::core::compile_error!(::core::concat!(
             "`select!` has no branch `", ::core::stringify!($kind $arguments), "`"
@@ -476,19 +526,21 @@ mod tests {
             let (sender, receiver) = mpmc::sync_channel(1);
             let (full, kept) = mpmc::sync_channel(0);
             let (_keep, silence) = mpmc::channel::<()>();
+            let token = crate::cancel::CancelToken::new();
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let mut forever = crate::spawn(|| {
                 crate::time::sleep(Duration::from_secs(1_000_000));
             });
             crate::yield_now();
             let before = driver_waits();
-            let theirs = (silence.clone(), kept.clone());
+            let theirs = (silence.clone(), kept.clone(), token.clone());
             crate::spawn(move || {
                 for round in 0..rounds {
                     if round == 7 {
                         // The other one waits now: the counts count.
                         assert_eq!((theirs.0.entries(), theirs.1.entries()), (1, 1));
                         assert!(driver_waits() > before);
+                        assert_eq!(theirs.2.node().member_count(), 1);
                     }
                     sender.send(round).unwrap();
                     crate::yield_now();
@@ -500,6 +552,7 @@ mod tests {
                     recv(silence) -> _ => unreachable!(),
                     send(full, 1) -> _ => unreachable!(),
                     accept(listener) -> _ => unreachable!(),
+                    cancelled(token) => unreachable!(),
                     join(forever) -> _ => unreachable!(),
                     sleep(Duration::from_secs(1_000)) => unreachable!(),
                 }
@@ -507,6 +560,7 @@ mod tests {
             let entries = receiver.entries() + silence.entries() + kept.entries();
             assert_eq!(entries, 0, "left in channels");
             assert_eq!(driver_waits(), before, "left in the driver");
+            assert_eq!(token.node().member_count(), 0, "left with the token");
             forever.cancel();
         };
         runtime.run(test).unwrap();

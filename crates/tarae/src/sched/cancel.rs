@@ -12,6 +12,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use super::select::Alarm;
 use super::task::TaskRef;
 use super::worker;
 use crate::sys;
@@ -37,6 +38,8 @@ pub(crate) enum Member {
     /// A plain thread, with the eventfd that ends its waits in the kernel.
     Thread(std::thread::Thread, Option<Arc<OwnedFd>>),
     Node(Weak<CancelNode>),
+    /// A select that has a branch for this very node.
+    Select(Alarm),
 }
 
 /// A member's place in a node's list, until it is dropped.
@@ -60,6 +63,7 @@ impl Member {
             }
             // What is below has members of its own.
             Member::Node(_) => {}
+            Member::Select(alarm) => alarm.clone().ring(),
         }
     }
 }
@@ -109,7 +113,7 @@ impl CancelNode {
     }
 
     /// Adds a member; it must look at the flag afterwards.
-    pub(super) fn join(self: &Arc<Self>, member: Member) -> Membership {
+    pub(crate) fn join(self: &Arc<Self>, member: Member) -> Membership {
         let mut members = self.members();
         let key = members.next;
         members.next += 1;
@@ -118,6 +122,11 @@ impl CancelNode {
             node: Some(Arc::clone(self)),
             key,
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn member_count(&self) -> usize {
+        self.members().list.len()
     }
 
     fn members(&self) -> MutexGuard<'_, Members> {

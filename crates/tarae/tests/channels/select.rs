@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::io::Write;
 use std::time::Duration;
 
+use tarae::cancel::CancelToken;
 use tarae::inspect::WaitReason;
 use tarae::net::{TcpListener, TcpStream};
 use tarae::select;
@@ -180,6 +181,54 @@ fn every_kind_of_branch_ends_a_wait() {
         };
         assert_eq!(value, 5);
     });
+}
+
+/// A branch for a token that the select does not stand inside of: cancelled before, meanwhile from
+/// another thread, by way of the token above; in coroutines and on a plain thread, with and without
+/// a socket beside it. Whoever waits for another token goes on.
+#[test]
+fn a_token_is_a_branch() {
+    let _guard = guard("selects with tokens");
+    let all = CancelToken::new();
+    let (one, other) = (all.child(), CancelToken::new());
+    let (_keep, silence) = mpmc::channel::<()>();
+    let wait = |token: CancelToken, silence: mpmc::Receiver<()>| {
+        select! {
+            recv(silence) -> _ => false,
+            cancelled(token) => true,
+        }
+    };
+    let thread = {
+        let (token, silence) = (one.clone(), silence.clone());
+        std::thread::spawn(move || {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            select! {
+                recv(silence) -> _ => false,
+                accept(listener) -> _ => false,
+                cancelled(token) => true,
+            }
+        })
+    };
+    run_on(2, || {
+        let spawn = |token: &CancelToken| {
+            let (token, silence) = (token.clone(), silence.clone());
+            tarae::spawn(move || wait(token, silence))
+        };
+        let (first, second, third) = (spawn(&one), spawn(&all), spawn(&other));
+        until_waiting(WaitReason::Select, 3);
+        let cancel = all.clone();
+        std::thread::spawn(move || cancel.cancel()).join().unwrap();
+        assert!(first.join().unwrap() && second.join().unwrap());
+        assert!(
+            wait(one.clone(), silence.clone()),
+            "it was cancelled before"
+        );
+        until_waiting(WaitReason::Select, 1);
+        // Its own cancellation takes the branch, too, though the token is not.
+        third.cancel();
+        assert!(third.join().unwrap() && !other.is_cancelled());
+    });
+    assert!(thread.join().unwrap());
 }
 
 #[test]
