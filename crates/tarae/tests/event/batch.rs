@@ -1,6 +1,7 @@
 //! Handlers that change the loop while a batch of events is being told of.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -266,7 +267,7 @@ fn a_loop_does_not_run_inside_of_itself() {
     guarded("a_loop_does_not_run_inside_of_itself", || {
         let events = EventLoop::new().unwrap();
         let log = Log::new();
-        let refused = {
+        let refused = |name| {
             let log = log.clone();
             move |events: &EventLoop| {
                 let busy = |error: io::Error| error.kind() == io::ErrorKind::ResourceBusy;
@@ -274,25 +275,28 @@ fn a_loop_does_not_run_inside_of_itself() {
                 assert!(events.run_once(None).is_err_and(busy));
                 assert!(events.next_event().is_err_and(busy));
                 assert!(events.next_event_timeout(Duration::ZERO).is_err_and(busy));
-                log.note(());
+                log.note(name);
             }
         };
         let (stream, _peer) = readable();
-        let again = refused.clone();
+        let by_source = refused("source");
         let id = events
             .add(stream, Interest::READ, Mode::Level, move |events, _, _| {
-                again(events)
+                by_source(events)
             })
             .unwrap();
-        events.after(Duration::ZERO, refused.clone());
-        events.defer(refused.clone());
-        while log.len() < 3 {
+        events.after(Duration::ZERO, refused("timer"));
+        events.defer(refused("post"));
+        let mut told = BTreeSet::new();
+        while told.len() < 3 {
             round(&events);
+            told.extend(log.take());
         }
+        let nested = refused("lent");
         // Nor where a source is lent: an event of it would find nobody.
         assert!(
             events
-                .with(id, |_: &mut UnixStream| refused(&events))
+                .with(id, |_: &mut UnixStream| nested(&events))
                 .is_some()
         );
         assert_eq!(round(&events), 1, "refusing has left everything as it was");
