@@ -4,8 +4,10 @@
 //! `cargo build -p tarae --examples` helps then.
 
 mod book_server;
+mod callback_hell;
 mod channels;
 mod chat;
+mod core_module;
 mod echo;
 mod fan_out;
 mod ported;
