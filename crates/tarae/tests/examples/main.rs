@@ -12,5 +12,6 @@ mod echo;
 mod fan_out;
 mod ported;
 mod program;
+mod quadrants;
 mod readme;
 mod round_robin;
