@@ -10,8 +10,11 @@ mod chat;
 mod core_module;
 mod echo;
 mod fan_out;
+#[path = "../shared/kernel.rs"]
+mod kernel;
 mod ported;
 mod program;
 mod quadrants;
+mod readiness_vs_completion;
 mod readme;
 mod round_robin;
