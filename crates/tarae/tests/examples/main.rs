@@ -12,6 +12,7 @@ mod echo;
 mod fan_out;
 #[path = "../shared/kernel.rs"]
 mod kernel;
+mod multiplexing;
 mod ported;
 mod program;
 mod quadrants;
