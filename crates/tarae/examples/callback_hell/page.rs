@@ -3,9 +3,9 @@
 //! For each of an account's orders, in parallel, two chains that run in parallel themselves:
 //!
 //! ```text
-//! user ─► orders ─┬► order ─┬► item ─► supplier ─► price ─┬─► tax ─┬─► discount ─► points ─► invoice
-//!                 │         └► carrier ─► rate ─► eta ────┘        │
-//!                 └► order … (12 of them)                          ┘
+//! user ─► orders ─┬► order ─┬► item ─► supplier ─► price ─┬► tax ─┬► discount ► points ► invoice
+//!                 │         └► carrier ─► rate ─► eta ────┘       │
+//!                 └► order … (12 of them) ────────────────────┘
 //! ```
 //!
 //! 101 calls. A failure of `eta` is no reason to give no page. Otherwise every chain is followed to

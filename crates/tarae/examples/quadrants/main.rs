@@ -56,10 +56,8 @@ fn main() -> io::Result<()> {
         ways::callback()?,
         ways::coroutine()?,
     ];
-    println!(
-        "way          returned   ran reads voluntary  cpu_us wall_us called       read_on      \
-         processed_on"
-    );
+    print!("way          returned   ran reads voluntary  cpu_us wall_us ");
+    println!("called       read_on      processed_on");
     rows.iter().for_each(|row| println!("{row}"));
     quadrants(&rows);
     Ok(())
