@@ -42,8 +42,8 @@ fn quadrants(rows: &[Row]) {
         and a caller that was returned to runs; a blocked thread runs nothing. So what blocks is\n\
         synchronous. What does not block may be either: polling runs, but all it runs is the\n\
         question whether the result is there, and it returns no sooner.\n\
-        A coroutine waits as well, in the line of its call; but what waits is the coroutine. It is\n\
-        parked, and its thread runs the others."
+        A coroutine waits as well, in the line of its call; but what waits is the coroutine.\n\
+        It is parked, and its thread runs the others."
     );
 }
 
