@@ -24,6 +24,8 @@ const UNSAFE_ALLOWED: &[&str] = &[
     // Faults that safe code cannot make, and signal handlers of users.
     "crates/tarae/tests/overflow/faults",
     "crates/tarae/tests/sanitizers/faults",
+    // Handing the kernel a buffer: the example beside readiness.
+    "crates/tarae/examples/readiness_vs_completion/ring",
     "bench/raw/src/net",
     // The models call the protocols' unsafe functions.
     "crates/tarae-loom/src/lib",

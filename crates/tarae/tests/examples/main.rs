@@ -4,11 +4,18 @@
 //! `cargo build -p tarae --examples` helps then.
 
 mod book_server;
+mod callback_hell;
 mod channels;
 mod chat;
+mod core_module;
 mod echo;
 mod fan_out;
+#[path = "../shared/kernel.rs"]
+mod kernel;
+mod multiplexing;
 mod ported;
 mod program;
+mod quadrants;
+mod readiness_vs_completion;
 mod readme;
 mod round_robin;
