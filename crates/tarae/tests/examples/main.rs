@@ -10,5 +10,6 @@ mod echo;
 mod fan_out;
 mod ported;
 mod program;
+mod reactor;
 mod readme;
 mod round_robin;
