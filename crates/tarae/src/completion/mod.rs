@@ -56,7 +56,7 @@
 //! Dropping a [`Completion`] detaches: the call goes on, and its result is dropped.
 //! [`cancel`](Completion::cancel) asks it to end early; its one result then comes all the same. A
 //! completion costs at most two allocations, with its callback if what that captures is small (four
-//! words); `on_complete_in` hands the executor a box.
+//! words); `on_complete_in` hands the executor a box, and `notify_on` makes two.
 //!
 //! # Examples
 //!

@@ -326,7 +326,7 @@ impl Reactor {
                 reactor.go_on();
                 reactor.events().remove(id);
             }
-            // No room in the pool: the event keeps its place.
+            // No room in the pool: back to the head of the line.
             Err(_) => reactor.try_again(move |reactor| reactor.handle(id, work, readiness)),
         });
     }

@@ -218,7 +218,11 @@ fn a_source_rests_while_its_handler_is_on_the_pool() {
             // More is there to be read, and there is room; nor is it armed by a change.
             let _ = reactor.events().modify(id, Interest::READ, Mode::Level);
             round(reactor.events());
-            round(reactor.events());
+            assert_eq!(
+                round(reactor.events()),
+                0,
+                "it does not keep the loop awake"
+            );
             assert!(gates.is_empty());
             assert_eq!((reactor.in_flight(), reactor.in_line()), (1, 0));
             assert!(reactor.events().with(id, |_: &mut UnixStream| ()).is_none());
@@ -386,13 +390,14 @@ fn what_a_source_is_watched_for_can_be_changed_by_then() {
         let handler = handler.then(move |reactor, stream, ready| {
             noted.note(ready);
             let events = reactor.events();
-            match noted.len() {
-                // What there is to read is left there: it is not what is waited for any more.
-                1 => events.modify(events.current().unwrap(), Interest::WRITE, Mode::Level),
-                _ => Ok(events.remove_current()),
+            // What there is to read is left there: it is not what is waited for any more.
+            let id = events.current().unwrap();
+            events.modify(id, Interest::WRITE, Mode::Level).unwrap();
+            assert!(events.with(id, |_: &mut UnixStream| ()).is_none());
+            if noted.len() == 2 {
+                assert_eq!(read_byte(stream), b'x');
+                events.remove_current();
             }
-            .unwrap();
-            assert_eq!(stream.peer_addr().unwrap().as_pathname(), None);
         });
         reactor.add(source, Interest::READ, handler).unwrap();
         reactor.run().unwrap();
@@ -472,6 +477,34 @@ fn offloaded_functions_share_the_bound_and_come_back_to_the_loop() {
         assert_eq!(*order.lock().unwrap(), [0, 1, 2, 3]);
         assert_eq!(log.take(), [Ok(0), Ok(1), Err(true), Ok(3)]);
     });
+}
+
+#[test]
+fn a_source_removed_before_a_thread_has_it_is_not_handled() {
+    alone(
+        "reactor::a_source_removed_before_a_thread_has_it_is_not_handled",
+        || {
+            let limits = tarae::offload::Builder::new(Pool::Blocking);
+            limits.threads(1).apply().unwrap();
+            let (open, opened) = mpsc::channel::<()>();
+            let held = tarae::offload::start(move || opened.recv().is_err());
+            let reactor = reactor(1);
+            let (source, _client) = readable();
+            let (dropped, told) = mpsc::channel();
+            let never = Handler::new(|_: &mut Source, _| panic!("it was removed"));
+            let never = never.then(|_, _, ()| panic!("it was removed"));
+            let source = Source(source, dropped);
+            let id = reactor.add(source, Interest::READ, never).unwrap();
+            until(&reactor, || reactor.in_flight() == 1);
+            assert!(told.try_recv().is_err());
+            assert!(reactor.events().remove(id));
+            assert_eq!(told.try_recv(), Ok(thread::current().id()));
+            drop(open);
+            assert!(held.wait().unwrap());
+            reactor.run().unwrap();
+            assert_eq!(reactor.in_flight(), 0);
+        },
+    );
 }
 
 #[test]

@@ -3,8 +3,12 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use crate::program::{Program, connect};
+use rustix::fs::{Mode, OFlags};
+
+use crate::program::{PATIENCE, Program, connect};
 
 /// A fifo's path; the fifo goes with it.
 struct Fifo(std::path::PathBuf);
@@ -16,6 +20,20 @@ impl Fifo {
         let made = std::process::Command::new("mkfifo").arg(&path).status();
         assert!(made.expect("mkfifo runs").success());
         Fifo(path)
+    }
+
+    /// Its end for writing, once somebody reads it: they do so until this is closed.
+    fn writer(&self) -> File {
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK;
+        let start = Instant::now();
+        loop {
+            match rustix::fs::open(&self.0, flags, Mode::empty()) {
+                Ok(writer) => return writer.into(),
+                Err(error) => assert_eq!(error, rustix::io::Errno::NXIO, "a fifo"),
+            }
+            assert!(start.elapsed() < PATIENCE, "nobody reads the fifo");
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 
@@ -41,8 +59,7 @@ fn it_answers_others_while_a_request_blocks() {
     let (program, address) = Program::server("reactor");
     let slow = connect(&address);
     ask(&slow, &format!("slow {}", fifo.0.display()));
-    // Opening a fifo waits for the other end: the request has begun, and reads until we close it.
-    let mut writer = File::options().write(true).open(&fifo.0).expect("a fifo");
+    let mut writer = fifo.writer();
     for word in ["one", "two"] {
         let other = connect(&address);
         ask(&other, word);
