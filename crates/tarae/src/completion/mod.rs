@@ -27,8 +27,8 @@
 //!
 //! The last ones make the call a *synchronous* one. Of a notification the caller is told by a
 //! descriptor, in whatever loop it waits for descriptors with; it may also ask
-//! ([`try_next`]) when it likes. If that loop is an [`EventLoop`](crate::event::EventLoop), it calls
-//! a function with the result.
+//! ([`try_next`]) when it likes. If that loop is an [`EventLoop`](crate::event::EventLoop), it
+//! calls a function with the result.
 //!
 //! A loop around `try_get` that has nothing else to do is synchronous too: it does not block, but
 //! it waits.

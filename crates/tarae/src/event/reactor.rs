@@ -4,8 +4,8 @@
 //! source, and nothing of the loop's.
 //!
 //! ```text
-//!   source: armed ── event ─► in line ── room ─► on the pool ── result ─► `then` on the loop ─► armed
-//!                (told once: rests)                                                (told again)
+//!   source: armed ─ event ─► in line ─ room ─► on the pool ─ result ─► `then` on the loop ─► armed
+//!               (told once: rests)                                              (told again)
 //! ```
 //!
 //! Invariants: a source that is in line or on the pool rests, so it has one event at a time. The
