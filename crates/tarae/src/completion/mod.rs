@@ -19,6 +19,7 @@
 //! | --- | --- | --- | --- |
 //! | *check*: [`try_get`] | the caller | its own | no |
 //! | *notification*: [`Completions`] | the caller, when it was told | its own | no |
+//! | [`notify_on`] an event loop | the caller's event loop | the loop's | no |
 //! | *callback*: [`on_complete`] | the callback | the one that completed it, below | no |
 //! | [`on_complete_in`] | the callback | the executor's | no |
 //! | a future: `.await` | the task that awaits | its executor's | the task, not the thread |
@@ -26,7 +27,8 @@
 //!
 //! The last ones make the call a *synchronous* one. Of a notification the caller is told by a
 //! descriptor, in whatever loop it waits for descriptors with; it may also ask
-//! ([`try_next`]) when it likes.
+//! ([`try_next`]) when it likes. If that loop is an [`EventLoop`](crate::event::EventLoop), it
+//! calls a function with the result.
 //!
 //! A loop around `try_get` that has nothing else to do is synchronous too: it does not block, but
 //! it waits.
@@ -54,7 +56,7 @@
 //! Dropping a [`Completion`] detaches: the call goes on, and its result is dropped.
 //! [`cancel`](Completion::cancel) asks it to end early; its one result then comes all the same. A
 //! completion costs at most two allocations, with its callback if what that captures is small (four
-//! words); `on_complete_in` hands the executor a box.
+//! words); `on_complete_in` hands the executor a box, and `notify_on` makes two.
 //!
 //! # Examples
 //!
@@ -86,6 +88,10 @@
 //!     assert_eq!(value.unwrap(), 12);
 //! }
 //!
+//! let events = tarae::event::EventLoop::new().unwrap();
+//! length().notify_on(&events, |_, value| assert_eq!(value.unwrap(), 12));
+//! events.run().unwrap();
+//!
 //! // Callback.
 //! let (tell, told) = mpsc::channel();
 //! length().on_complete(move |value| tell.send(value.unwrap()).unwrap());
@@ -107,6 +113,7 @@
 //! [`start_connect`]: crate::net::TcpStream::start_connect
 //! [`try_get`]: Completion::try_get
 //! [`try_next`]: Completions::try_next
+//! [`notify_on`]: Completion::notify_on
 //! [`on_complete`]: Completion::on_complete
 //! [`on_complete_in`]: Completion::on_complete_in
 //! [`wait`]: Completion::wait
@@ -304,8 +311,7 @@ impl<T: Send + 'static> Completion<T> {
         E: Executor,
         F: FnOnce(Result<T, CompletionError>) + Send + 'static,
     {
-        let hand_over = move |outcome| executor.execute(Box::new(move || f(outcome)));
-        self.react_last(Reaction::Direct(Callback::new(hand_over)));
+        self.hand_over(move |outcome| executor.execute(Box::new(move || f(outcome))));
     }
 
     /// Waits for the result: parks the coroutine that calls it, blocks a plain thread. With this
@@ -441,11 +447,20 @@ impl<T: Send + 'static> Completion<T> {
         ended.expect("complete and not taken").outcome
     }
 
-    fn assert_untaken(&self) {
+    pub(crate) fn assert_untaken(&self) {
         assert!(
             self.stage != Stage::Gone,
             "the result of this call was taken before"
         );
+    }
+
+    /// Has `f` pass the result on, right where that comes or, if it is there, here: it runs nothing
+    /// of the user's.
+    pub(crate) fn hand_over<F>(self, f: F)
+    where
+        F: FnOnce(Result<T, CompletionError>) + Send + 'static,
+    {
+        self.react_last(Reaction::Direct(Callback::new(f)));
     }
 
     fn react_last(mut self, reaction: Reaction<T>) {

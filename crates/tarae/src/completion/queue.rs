@@ -12,8 +12,6 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use super::callback::Callback;
-use super::operation::Reaction;
 use super::{Completion, CompletionError};
 use crate::driver::Wake;
 use crate::sched::{self, Cancel, Unparker, WaitReason};
@@ -93,8 +91,7 @@ impl<K: Send + 'static, T: Send + 'static> Completions<K, T> {
         completion.assert_untaken();
         self.shared.locked().pending += 1;
         let shared = Arc::clone(&self.shared);
-        let arrive = move |outcome| shared.arrive(key, outcome);
-        completion.react_last(Reaction::Direct(Callback::new(arrive)));
+        completion.hand_over(move |outcome| shared.arrive(key, outcome));
     }
 
     /// Takes the oldest result, if there is one. Never waits.
@@ -152,6 +149,33 @@ impl<K: Send + 'static, T: Send + 'static> Completions<K, T> {
     /// An eventfd that is readable while there is a result to be taken, for any loop that waits for
     /// descriptors, edge- or level-triggered: drain with [`try_next`](Completions::try_next) until
     /// it gives none. Do not read the descriptor itself. Made by the first call.
+    ///
+    /// # Examples
+    ///
+    /// In an event loop written by hand, results are events with a key:
+    ///
+    /// ```
+    /// use tarae::completion::Completions;
+    /// use tarae::event::{Event, EventLoop, Interest, Mode};
+    ///
+    /// const RESULTS: u64 = 0;
+    ///
+    /// let events = EventLoop::new()?;
+    /// let calls = Completions::new();
+    /// let fd = calls.notify_fd()?.try_clone_to_owned()?;
+    /// let source = events.key(RESULTS).add(fd, Interest::READ, Mode::Level)?;
+    /// calls.add("words", tarae::offload::start(|| "to be or not to be".split(' ').count()));
+    /// while let Some(event) = events.next_event()? {
+    ///     let Event::Ready { key: RESULTS, .. } = event else { unreachable!() };
+    ///     while let Some((name, words)) = calls.try_next() {
+    ///         assert_eq!((name, words.unwrap()), ("words", 6));
+    ///     }
+    ///     if calls.is_empty() {
+    ///         events.remove(source);
+    ///     }
+    /// }
+    /// # std::io::Result::Ok(())
+    /// ```
     ///
     /// # Errors
     ///

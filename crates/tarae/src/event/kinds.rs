@@ -13,6 +13,8 @@ const WRITE: u32 = libc::EPOLLOUT as u32;
 const PRIORITY: u32 = libc::EPOLLPRI as u32;
 const BROKEN: u32 = (libc::EPOLLHUP | libc::EPOLLERR) as u32;
 const EDGE: u32 = libc::EPOLLET as u32;
+/// Told of once, then not before it is armed again, not even if it is broken.
+pub(super) const ONCE: u32 = libc::EPOLLONESHOT as u32;
 
 /// What a descriptor is watched for. Several are joined with `|`.
 ///

@@ -95,11 +95,14 @@
 //!   even for what had happened before: not if its descriptor's number has been used again in
 //!   between, either.
 //! * **Be short and not wait.** While it runs nothing else on the loop does. What takes long, or
-//!   blocks, belongs on another thread, whose result comes back by [`Handle::post`]. A call of this
+//!   blocks, belongs on another thread, whose result comes back by
+//!   [`notify_on`](crate::Completion::notify_on) or [`Handle::post`]. A call of this
 //!   crate that would block the thread inside a handler is reported on stderr with its stack, once
 //!   per call site, or refused: see [`EventLoop::set_strict`].
 //! * Not run the loop it is called by: that is an error.
 //! * Panic: that ends its source, which is removed, and nothing else. The panic hook reports it.
+//!
+//! A [`Reactor`] is a loop with a pool of threads for the handlers that are not like that.
 //!
 //! # Where a loop can be
 //!
@@ -110,6 +113,8 @@
 mod handle;
 mod keyed;
 mod kinds;
+mod notify;
+mod reactor;
 mod table;
 mod turn;
 
@@ -125,18 +130,21 @@ use std::time::Instant as StdInstant;
 pub use crate::sched::loop_thread::WouldBlockLoop;
 pub use handle::{Ended, Handle};
 pub use keyed::Keyed;
+use kinds::ONCE;
 pub use kinds::{Event, Interest, Mode, Readiness};
+pub use reactor::{Handler, Reactor};
 pub use table::SourceId;
 
 use crate::driver::Source;
 use crate::driver::poller::{self, Poller};
-use crate::driver::slab::NONE;
+use crate::driver::slab::{NONE, Slab};
 use crate::driver::timers::Timers;
 use crate::sched::{self, task::contain};
 use crate::signal::{Signal, Signals};
 use crate::sys::{self, EpollEvent};
 use crate::time::{Duration, Instant};
 use handle::Shared;
+use notify::OnResult;
 use table::{Body, OnExit, OnSignal, OnTime, Owned, Table, Told};
 use turn::{Deferred, Step, Work};
 
@@ -162,6 +170,8 @@ pub struct EventLoop {
     due: RefCell<VecDeque<SourceId>>,
     /// For the next round.
     deferred: RefCell<Vec<Deferred>>,
+    /// Who is called with the results of asynchronous calls that have not completed.
+    notified: RefCell<Slab<OnResult>>,
     /// Whose handler runs.
     current: Cell<Option<SourceId>>,
     running: Cell<bool>,
@@ -192,6 +202,7 @@ impl EventLoop {
             harvested: Cell::new((0, 0)),
             due: RefCell::default(),
             deferred: RefCell::default(),
+            notified: RefCell::default(),
             current: Cell::new(None),
             running: Cell::new(false),
             stopping: Cell::new(false),
@@ -315,10 +326,13 @@ impl EventLoop {
     ///
     /// [`NotFound`](io::ErrorKind::NotFound) if it is not in the loop (any more) or no descriptor.
     pub fn modify(&self, id: SourceId, interest: Interest, mode: Mode) -> io::Result<()> {
-        let fd = self.table.borrow_mut().get_mut(id).map(|entry| entry.fd);
-        let poller = self.poller.borrow();
-        match fd.filter(|fd| *fd >= 0) {
-            Some(fd) => poller.modify(fd, interest.events(mode), id.token()),
+        let mut table = self.table.borrow_mut();
+        match table.get_mut(id).filter(|entry| entry.fd >= 0) {
+            Some(entry) => {
+                entry.events = interest.events(mode) | (entry.events & ONCE);
+                let poller = self.poller.borrow();
+                poller.modify(entry.fd, entry.events, id.token())
+            }
             None => Err(io::Error::new(
                 io::ErrorKind::NotFound,
                 "no such descriptor in the event loop",
@@ -524,7 +538,7 @@ impl EventLoop {
         let id = table.insert(body, poller.now());
         match poller.add(fd, events, id.token()) {
             Ok(()) => {
-                table.watches(id, fd);
+                table.watches(id, fd, events);
                 Ok(id)
             }
             Err(error) => {
@@ -533,6 +547,15 @@ impl EventLoop {
                 drop(refused);
                 Err(error)
             }
+        }
+    }
+
+    /// Has a source reported again that is told of once only.
+    fn rearm(&self, id: SourceId) {
+        if let Some(entry) = self.table.borrow_mut().get_mut(id) {
+            // It fails only for a source that has not kept its descriptor.
+            let poller = self.poller.borrow();
+            let _ = poller.modify(entry.fd, entry.events, id.token());
         }
     }
 

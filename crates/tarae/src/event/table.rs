@@ -94,6 +94,9 @@ pub(super) trait Watched {
     fn source(&mut self) -> &mut dyn Any;
 
     fn into_source(self: Box<Self>) -> Box<dyn Any>;
+
+    /// A thread of a pool has called the handler: `result` is an `Option` of what that gave.
+    fn handled(&mut self, _events: &EventLoop, _result: &mut dyn Any) {}
 }
 
 pub(super) struct Owned<S, F> {
@@ -123,6 +126,8 @@ pub(super) struct Entry {
     serial: u32,
     /// What is watched, or -1.
     pub(super) fd: RawFd,
+    /// What for.
+    pub(super) events: u32,
     /// Its entry in the wheel, or `NONE`: not a timer, or one that has expired.
     pub(super) timer: TimerKey,
     /// Of a timer.
@@ -150,6 +155,7 @@ impl Table {
         let index = self.entries.insert(Entry {
             serial,
             fd: -1,
+            events: 0,
             timer: NONE,
             due,
             body: Some(body),
@@ -163,14 +169,14 @@ impl Table {
     }
 
     /// Notes that an entry has `fd` watched. The number may be another's, who has lost it.
-    pub(super) fn watches(&mut self, id: SourceId, fd: RawFd) {
+    pub(super) fn watches(&mut self, id: SourceId, fd: RawFd, events: u32) {
         let number = fd as usize;
         if self.watchers.len() <= number {
             self.watchers.resize(number + 1, NONE);
         }
         self.watchers[number] = id.index;
         if let Some(entry) = self.get_mut(id) {
-            entry.fd = fd;
+            (entry.fd, entry.events) = (fd, events);
         }
     }
 
@@ -218,9 +224,9 @@ mod tests {
     fn a_number_belongs_to_who_had_it_watched_last() {
         let mut table = Table::default();
         let first = table.insert(timer(), Instant::now());
-        table.watches(first, 5);
+        table.watches(first, 5, 0);
         let second = table.insert(timer(), Instant::now());
-        table.watches(second, 5);
+        table.watches(second, 5, 0);
         assert_eq!(table.remove(first).unwrap().1, None, "it has lost it");
         assert_eq!(table.remove(second).unwrap().1, Some(5));
         let third = table.insert(timer(), Instant::now());

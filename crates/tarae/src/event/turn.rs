@@ -7,6 +7,7 @@
 //! Invariants: nothing of the loop stays borrowed while foreign code runs: a handler, a posted
 //! function, a destructor. Whoever is told is looked up by its id at that moment, never earlier.
 
+use std::any::Any;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
@@ -186,6 +187,18 @@ impl EventLoop {
         let mut table = self.table.borrow_mut();
         let entry = table.get_mut(id)?;
         entry.body.take_if(|body| body.key().is_none())
+    }
+
+    /// Tells a source of what a pool's thread has made of its event, unless it is gone.
+    pub(super) fn handled(&self, id: SourceId, result: &mut dyn Any) {
+        let Some(body) = self.take_body(id) else {
+            return;
+        };
+        self.call(id, body, |body| {
+            if let Body::Descriptor(_, watched) = body {
+                watched.handled(self, result);
+            }
+        });
     }
 
     /// Calls the handler of a source, and puts it back unless it panicked or is gone.

@@ -16,6 +16,7 @@ mod multiplexing;
 mod ported;
 mod program;
 mod quadrants;
+mod reactor;
 mod readiness_vs_completion;
 mod readme;
 mod round_robin;

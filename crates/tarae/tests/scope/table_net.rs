@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use tarae::event::EventLoop;
+use tarae::event::{EventLoop, Reactor};
 use tarae::net::{TcpListener, TcpStream, UdpSocket, Wake, park_until_readable};
 use tarae::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
 use tarae::signal::{Signal, Signals};
@@ -213,6 +213,11 @@ pub(crate) const CASES: &[(&str, Case)] = &[
         io(cut.run(|| signals.wait()))
     }),
     ("EventLoop::run", |cut| on_loop(cut, EventLoop::run)),
+    ("Reactor::run", |cut| {
+        let reactor = Reactor::new().unwrap();
+        reactor.events().after(FAR, |_| ());
+        io(cut.run(|| reactor.run()))
+    }),
     ("EventLoop::run_once", |cut| on_loop(cut, |events| events.run_once(None).map(drop))),
     ("EventLoop::next_event", |cut| on_loop(cut, |events| events.next_event().map(drop))),
     ("EventLoop::next_event_timeout", |cut| on_loop(cut, |events| {
