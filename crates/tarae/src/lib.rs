@@ -48,6 +48,7 @@ mod coroutine;
 #[allow(unsafe_code)]
 mod driver;
 pub mod event;
+pub mod fs;
 mod future;
 pub mod inspect;
 mod local;

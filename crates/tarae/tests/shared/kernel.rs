@@ -22,6 +22,7 @@ fn refuse(call: libc::c_long, conditions: Vec<SeccompCondition>, errno: i32) {
 }
 
 /// As before Linux 6.13, which knows no `MADV_GUARD_INSTALL`.
+#[allow(dead_code, reason = "not every test program needs each of these")]
 pub(crate) fn without_guard_advice() {
     let advice = SeccompCondition::new(2, Dword, Eq, 102).unwrap();
     refuse(libc::SYS_madvise, vec![advice], libc::EINVAL);
@@ -32,4 +33,12 @@ pub(crate) fn without_guard_advice() {
 pub(crate) fn without_memory() {
     let large = SeccompCondition::new(1, Qword, Ge, 512 * 1024).unwrap();
     refuse(libc::SYS_mmap, vec![large], libc::ENOMEM);
+}
+
+/// As one that has nothing of any file in memory.
+#[allow(dead_code, reason = "not every test program needs each of these")]
+pub(crate) fn without_cached_reads() {
+    // A condition that always holds; the call's flags are its last argument.
+    let any = SeccompCondition::new(5, Dword, Ge, 0).unwrap();
+    refuse(libc::SYS_preadv2, vec![any], libc::EAGAIN);
 }
