@@ -56,6 +56,7 @@ pub mod net;
 #[allow(unsafe_code)]
 pub mod offload;
 pub mod os;
+pub mod process;
 #[allow(unsafe_code)]
 mod sched;
 #[allow(unsafe_code)]

@@ -1,13 +1,13 @@
 //! System call wrappers: one call each, `io::Result` out, no policy.
 //!
-//! Called by `driver`, `stack`, `sched`, `signal`, `event`, `fs` and the sockets. Never
+//! Called by `driver`, `stack`, `sched`, `signal`, `event`, `fs`, `process` and the sockets. Never
 //! blocks unless its name says `wait` or `poll`, never retries (but for the stated `EINTR` loops),
 //! never allocates.
 //!
 //! * `address`: socket addresses as the kernel writes them
 //! * `socket`: sockets and their options
 //! * `message`: datagrams with addresses, and descriptors in transit
-//! * `file`: files
+//! * `file`: files and pipes
 //! * `process`: child processes
 //! * `thread`: one thread of the process, and the modules whose code it runs
 

@@ -1,6 +1,6 @@
-//! Reads of files that never wait for a disk.
+//! Reads of files that never wait for a disk, and reads and writes of pipes.
 //!
-//! Used by `fs`.
+//! Used by `fs` and `driver::operation`.
 
 use std::io::{self, IoSliceMut};
 use std::os::fd::RawFd;
@@ -22,4 +22,16 @@ pub(crate) fn read_cached(
     let pointer = buffers.as_mut_ptr().cast::<libc::iovec>();
     // SAFETY: `count` buffers that are lent to us mutably for the length of the call.
     check_size(unsafe { libc::preadv2(fd, pointer, count, offset, libc::RWF_NOWAIT) })
+}
+
+/// `read(2)`, of a descriptor in non-blocking mode.
+pub(crate) fn read(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: the kernel writes at most the length of the buffer.
+    check_size(unsafe { libc::read(fd, buffer.as_mut_ptr().cast(), buffer.len()) })
+}
+
+/// `write(2)`, to a descriptor in non-blocking mode.
+pub(crate) fn write(fd: RawFd, data: &[u8]) -> io::Result<usize> {
+    // SAFETY: the kernel reads at most the length of the data.
+    check_size(unsafe { libc::write(fd, data.as_ptr().cast(), data.len()) })
 }

@@ -207,6 +207,7 @@ fn a_simulated_run_has_no_threads() {
                 Arc::into_inner(order).unwrap().into_inner().unwrap()
             })
             .unwrap()
+            .value
         };
         let orders: Vec<_> = (0..5).map(run).collect();
         assert_eq!(orders, (0..5).map(run).collect::<Vec<_>>());
