@@ -1,7 +1,8 @@
 //! The data operations of sockets, pipes and child processes, each one system call that does not
 //! block.
 //!
-//! Made by `net`, `os`, `signal` and `process`, executed by `sched::io` through a driver or on a plain thread.
+//! Made by `net`, `os`, `signal` and `process`, executed by `sched::io` through a driver or on a
+//! plain thread.
 //! `MSG_DONTWAIT` rather than the descriptor's own mode decides, so a duplicate that somebody uses
 //! in blocking mode changes nothing here.
 

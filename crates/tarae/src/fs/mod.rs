@@ -35,7 +35,8 @@
 //!   256 KiB are read so in one call; a read may stop short there or where the cache ends, as a
 //!   read of std's may at any time. Nothing else is done at once: a write, an `open`, a look at the
 //!   metadata may each wait for a disk.
-//! * **Make large calls.** A job costs two wake-ups of threads. [`read()`], [`write()`], [`copy`] and
+//! * **Make large calls.** A job costs two wake-ups of threads. [`read()`], [`write()`], [`copy`]
+//! and
 //!   `read_to_end` are one, however large the file; many small writes are better gathered by a
 //!   [`BufWriter`](std::io::BufWriter).
 //! * **Cancellation.** When the caller is cancelled, or its deadline passes, before the job has
