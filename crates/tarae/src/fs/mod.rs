@@ -36,8 +36,7 @@
 //!   read of std's may at any time. Nothing else is done at once: a write, an `open`, a look at the
 //!   metadata may each wait for a disk.
 //! * **Make large calls.** A job costs two wake-ups of threads. [`read()`], [`write()`], [`copy`]
-//! and
-//!   `read_to_end` are one, however large the file; many small writes are better gathered by a
+//!   and `read_to_end` are one, however large the file; many small writes are better gathered by a
 //!   [`BufWriter`](std::io::BufWriter).
 //! * **Cancellation.** When the caller is cancelled, or its deadline passes, before the job has
 //!   begun, nothing is done, and the call gives an error: one that

@@ -33,8 +33,7 @@
 //! * **Cancellation and deadlines** end a wait for a child, a read or a write with an error and
 //!   leave the child alone: it can be waited for again, or killed.
 //! * **A `Child` that is dropped** goes on, as std's does, and what is left of it when it ends
-//! stays
-//!   until this process ends: wait for it.
+//!   stays until this process ends: wait for it.
 //! * **Kernels** before Linux 5.4 cannot wait for a child by its pidfd: starting one is an error.
 //! * **In a [simulated run](crate::sim)** there are no children: starting one is an error.
 //!
