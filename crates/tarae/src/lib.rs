@@ -48,6 +48,7 @@ mod coroutine;
 #[allow(unsafe_code)]
 mod driver;
 pub mod event;
+pub mod fs;
 mod future;
 pub mod inspect;
 mod local;
@@ -55,6 +56,7 @@ pub mod net;
 #[allow(unsafe_code)]
 pub mod offload;
 pub mod os;
+pub mod process;
 #[allow(unsafe_code)]
 mod sched;
 #[allow(unsafe_code)]

@@ -1,15 +1,18 @@
 //! System call wrappers: one call each, `io::Result` out, no policy.
 //!
-//! Called by `driver`, `stack`, `sched`, `signal`, `event` and the sockets. Never blocks unless its
-//! name says `wait` or `poll`, never retries (but for the stated `EINTR` loops), never allocates.
+//! Called by `driver`, `stack`, `sched`, `signal`, `event`, `fs`, `process` and the sockets. Never
+//! blocks unless its name says `wait` or `poll`, never retries (but for the stated `EINTR` loops),
+//! never allocates.
 //!
 //! * `address`: socket addresses as the kernel writes them
 //! * `socket`: sockets and their options
 //! * `message`: datagrams with addresses, and descriptors in transit
+//! * `file`: files and pipes
 //! * `process`: child processes
 //! * `thread`: one thread of the process, and the modules whose code it runs
 
 mod address;
+mod file;
 mod message;
 mod process;
 mod socket;
@@ -24,6 +27,7 @@ use std::time::Duration;
 use libc::{c_int, c_void};
 
 pub(crate) use address::{Address, RawAddress};
+pub(crate) use file::*;
 pub(crate) use libc::epoll_event as EpollEvent;
 pub(crate) use message::*;
 pub(crate) use process::*;

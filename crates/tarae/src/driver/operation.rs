@@ -1,6 +1,8 @@
-//! The data operations of sockets, each one system call that does not block.
+//! The data operations of sockets, pipes and child processes, each one system call that does not
+//! block.
 //!
-//! Made by `net`, `os` and `signal`, executed by `sched::io` through a driver or on a plain thread.
+//! Made by `net`, `os`, `signal` and `process`, executed by `sched::io` through a driver or on a
+//! plain thread.
 //! `MSG_DONTWAIT` rather than the descriptor's own mode decides, so a duplicate that somebody uses
 //! in blocking mode changes nothing here.
 
@@ -8,6 +10,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use super::{Direction, Operation, Source, sim};
@@ -220,5 +223,49 @@ impl Operation for ReadEventfd {
 
     fn attempt(&mut self, source: &Source) -> io::Result<u64> {
         sys::eventfd_read(source.raw())
+    }
+}
+
+/// Reads from a pipe in non-blocking mode. What is short there tells nothing.
+pub(crate) struct ReadPipe<'a>(pub(crate) &'a mut [u8]);
+
+impl Operation for ReadPipe<'_> {
+    type Output = usize;
+    const DIRECTION: Direction = Direction::Read;
+
+    fn attempt(&mut self, source: &Source) -> io::Result<usize> {
+        sys::read(source.raw(), self.0)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Writes to a pipe in non-blocking mode.
+pub(crate) struct WritePipe<'a>(pub(crate) &'a [u8]);
+
+impl Operation for WritePipe<'_> {
+    type Output = usize;
+    const DIRECTION: Direction = Direction::Write;
+
+    fn attempt(&mut self, source: &Source) -> io::Result<usize> {
+        sys::write(source.raw(), self.0)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Takes the end of the child whose pidfd the source is.
+pub(crate) struct Reap;
+
+impl Operation for Reap {
+    type Output = ExitStatus;
+    const DIRECTION: Direction = Direction::Read;
+
+    fn attempt(&mut self, source: &Source) -> io::Result<ExitStatus> {
+        sys::reap(source.raw())?.ok_or_else(|| io::ErrorKind::WouldBlock.into())
     }
 }

@@ -1,7 +1,7 @@
 //! A descriptor with its registrations: what every socket is made of.
 //!
-//! Called by `net` and `signal` (to own a descriptor) and by the backends (to register it). It
-//! belongs to no worker and may be used by all of them and by plain threads at once.
+//! Called by `net`, `signal` and `process` (to own a descriptor) and by the backends (to register
+//! it). It belongs to no worker and may be used by all of them and by plain threads at once.
 //!
 //! Invariants: at most one registration per worker. `first` names the first one without a lock; a
 //! worker compares it with its own number, so nobody acts on another's. `EPOLL_CTL_DEL` always

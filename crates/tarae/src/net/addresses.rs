@@ -13,7 +13,7 @@ use std::vec;
 
 use crate::driver::sim;
 use crate::offload::Pool;
-use crate::sched::{self, loop_thread};
+use crate::sched;
 
 /// What can be turned into addresses: [`std::net::ToSocketAddrs`], implemented for the same types,
 /// and for arrays.
@@ -60,12 +60,7 @@ fn look_up(host: &str, port: u16, f: impl FnOnce() -> Addresses + Send) -> Addre
             _ => Err(sim::unsupported(&format!("the look-up of {host}"))),
         };
     }
-    if sched::in_coroutine() {
-        Pool::Dns.run(f)?
-    } else {
-        loop_thread::about_to_block()?;
-        f()
-    }
+    Pool::Dns.system_call(f)
 }
 
 /// What std would have to look up, rather than parse or refuse: the name and the port.

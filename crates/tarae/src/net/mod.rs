@@ -30,7 +30,8 @@ use crate::driver::{Direction, Source};
 use crate::sched;
 use crate::time::Instant;
 
-/// Something that has a socket one can wait for: a socket, or what contains one.
+/// Something that has a socket one can wait for: a socket, a pipe of a
+/// [child process](crate::process), or what contains one.
 ///
 /// # Examples
 ///
@@ -53,11 +54,15 @@ pub trait AsSocket {
     fn as_socket(&self) -> BorrowedSocket<'_>;
 }
 
-/// A socket of this crate, borrowed.
+/// A socket or pipe of this crate, borrowed.
 #[derive(Debug, Clone, Copy)]
 pub struct BorrowedSocket<'a>(&'a Source);
 
 impl<'a> BorrowedSocket<'a> {
+    pub(crate) fn of(source: &'a Source) -> BorrowedSocket<'a> {
+        BorrowedSocket(source)
+    }
+
     pub(crate) fn source(self) -> &'a Source {
         self.0
     }

@@ -58,7 +58,7 @@ use std::time::Duration;
 use crate::driver::Wake;
 use crate::sched::context::Client;
 use crate::sched::io::Cancelled;
-use crate::sched::{self, Cancel, WaitReason};
+use crate::sched::{self, Cancel, WaitReason, loop_thread};
 use job::Job;
 use pool::{Patience, Threads};
 pub(crate) use record::Record;
@@ -135,6 +135,20 @@ impl Pool {
         T: Send,
     {
         call(self.threads(), Patience::Waits, f)
+    }
+
+    /// Makes a call that may block the thread: in a coroutine on a thread of this pool, elsewhere
+    /// right here.
+    pub(crate) fn system_call<F, T>(self, f: F) -> io::Result<T>
+    where
+        F: FnOnce() -> io::Result<T> + Send,
+        T: Send,
+    {
+        if sched::in_coroutine() {
+            return self.run(f)?;
+        }
+        loop_thread::about_to_block()?;
+        f()
     }
 
     /// As [`run`](Pool::run), but does not wait for room in the queue.

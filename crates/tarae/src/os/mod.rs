@@ -1,5 +1,5 @@
 //! `std::os`, for coroutines: what only some systems have.
 //!
-//! Public. Nothing but the way to [`unix::net`].
+//! Public. Nothing but the way to [`unix`].
 
 pub mod unix;

@@ -1,7 +1,7 @@
-//! Operations of sockets, in direct style: try, wait, try again.
+//! Operations of sockets and pipes, in direct style: try, wait, try again.
 //!
-//! Called by `net` and `signal`. In a coroutine the worker's driver tries and the coroutine parks;
-//! on a plain thread the system call is made here and the thread waits in `ppoll`.
+//! Called by `net`, `signal` and `process`. In a coroutine the worker's driver tries and the
+//! coroutine parks; on a plain thread the system call is made here and the thread waits in `ppoll`.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;

@@ -1,12 +1,13 @@
 //! Child processes, by descriptors that become readable when they end.
 //!
-//! Used by `event`.
+//! Used by `event` and `process`.
 
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
+use std::ptr;
 
 use libc::c_int;
 
@@ -16,6 +17,14 @@ use super::{check, owned};
 pub(crate) fn pidfd_open(process: u32) -> io::Result<OwnedFd> {
     // SAFETY: takes no pointers.
     owned(unsafe { libc::syscall(libc::SYS_pidfd_open, process, 0) } as c_int)
+}
+
+/// Sends a signal to the process, and never to one that got its number later (Linux ≥ 5.1).
+pub(crate) fn pidfd_kill(pidfd: RawFd, signal: c_int) -> io::Result<()> {
+    let none = ptr::null::<libc::siginfo_t>();
+    // SAFETY: no information goes with the signal; the kernel takes a null pointer for that.
+    check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd, signal, none, 0) } as c_int)
+        .map(drop)
 }
 
 /// Takes the end of a child, so that nothing is left of it; none while it still runs.

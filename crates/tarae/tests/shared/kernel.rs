@@ -42,3 +42,11 @@ pub(crate) fn without_io_uring() {
     let any = SeccompCondition::new(0, Dword, Ge, 0).unwrap();
     refuse(libc::SYS_io_uring_setup, vec![any], libc::EPERM);
 }
+
+/// As one that has nothing of any file in memory.
+#[allow(dead_code, reason = "not every test program needs each of these")]
+pub(crate) fn without_cached_reads() {
+    // A condition that always holds; the call's flags are its last argument.
+    let any = SeccompCondition::new(5, Dword, Ge, 0).unwrap();
+    refuse(libc::SYS_preadv2, vec![any], libc::EAGAIN);
+}

@@ -1,5 +1,6 @@
 //! `std::os::unix`, for coroutines.
 //!
-//! Public. Nothing but the way to [`net`].
+//! Public. Nothing but the way to [`fs`] and [`net`].
 
+pub mod fs;
 pub mod net;
