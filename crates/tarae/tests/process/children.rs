@@ -225,7 +225,7 @@ fn a_start_that_fails_leaves_no_child() {
                 .arg("3600")
                 .stdin(Stdio::piped())
                 .spawn();
-            setrlimit(Resource::Nofile, old.clone()).unwrap();
+            setrlimit(Resource::Nofile, old).unwrap();
             match result {
                 Err(_) => failed_late += 1,
                 Ok(mut child) => {
