@@ -54,7 +54,7 @@
 //! * **Dropping a [`File`]** closes it right here. That waits only on file systems that write back
 //!   on closing, as NFS does: call [`File::sync_all`] first.
 //!
-//! Methods of [`Path`](std::path::Path) that look at the file system, such as `exists`, are std's
+//! Methods of [`Path`] that look at the file system, such as `exists`, are std's
 //! and block the thread.
 
 mod directory;
