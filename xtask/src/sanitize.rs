@@ -115,6 +115,7 @@ const THREAD: Sanitizer = Sanitizer {
             "signals::",
             "it delays signals until the thread makes a call that it knows",
         ),
+        ("signals_come_as_events", "as above"),
         (
             "connections_are_spread_evenly",
             "a thousand coroutines are too slow under it to end within the grace",
