@@ -292,28 +292,10 @@ pub(crate) fn prefetch<T>(address: *const T) {
 /// initialised: no value is made of it.
 #[inline]
 pub(crate) fn prefetch_pointee(word: &MaybeUninit<*mut ()>) {
-    // SAFETY: reads the word's own memory; a prefetch never faults and changes nothing that a
-    // program can see.
-    unsafe {
-        #[cfg(target_arch = "x86_64")]
-        std::arch::asm!(
-            "mov {address}, [{word}]",
-            "prefetcht0 [{address}]",
-            "prefetcht0 [{address} + 64]",
-            word = in(reg) word,
-            address = out(reg) _,
-            options(nostack, preserves_flags, readonly),
-        );
-        #[cfg(target_arch = "aarch64")]
-        std::arch::asm!(
-            "ldr {address}, [{word}]",
-            "prfm pldl1keep, [{address}]",
-            "prfm pldl1keep, [{address}, #64]",
-            word = in(reg) word,
-            address = out(reg) _,
-            options(nostack, preserves_flags, readonly),
-        );
-    }
+    // SAFETY: the word's own memory, borrowed.
+    let address = unsafe { read_word(word.as_ptr() as usize) } as *const u8;
+    prefetch(address);
+    prefetch(address.wrapping_add(64));
 }
 
 pub(crate) fn page_size() -> usize {

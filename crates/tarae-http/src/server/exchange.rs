@@ -112,11 +112,8 @@ impl<H: Handler> Exchange<'_, H> {
                 Event::Idle => return self.idle(),
                 Event::ReadHead => self.read_head(context),
                 Event::ReadBody => self.read(self.core.limits.body_timeout, context),
-                Event::Plan => {
-                    self.head_deadline = None;
-                    let plan = plan_contained(&self.connection.server.handler, self.conn.head());
-                    self.conn.planned(plan, context);
-                    if !self.conn.is_call_due() {
+                event @ (Event::Plan | Event::Call) => {
+                    if event == Event::Plan && !self.plan(context) {
                         continue;
                     }
                     match self.call(&mut common) {
@@ -124,10 +121,6 @@ impl<H: Handler> Exchange<'_, H> {
                         result => result.map(drop),
                     }
                 }
-                Event::Call => match self.call(&mut common) {
-                    Ok(true) => return self.idle(),
-                    result => result.map(drop),
-                },
                 Event::Pull => {
                     // The connection ends by itself if the reader failed.
                     let _ = self.conn.pull();
@@ -140,6 +133,14 @@ impl<H: Handler> Exchange<'_, H> {
                 return CLOSE;
             }
         }
+    }
+
+    /// Has the handler look at the head. True if the call itself is due then.
+    fn plan(&mut self, context: Context<'_>) -> bool {
+        self.head_deadline = None;
+        let plan = plan_contained(&self.connection.server.handler, self.conn.head());
+        self.conn.planned(plan, context);
+        self.conn.is_call_due()
     }
 
     /// Calls the handler and takes its answer. If all that has arrived is answered with that, it

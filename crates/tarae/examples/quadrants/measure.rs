@@ -26,6 +26,28 @@ pub(crate) struct Row {
     pub(crate) processed: ThreadId,
 }
 
+impl Row {
+    /// The calling thread processes the message itself.
+    pub(crate) fn by_caller(
+        way: &'static str,
+        returned: bool,
+        ran: usize,
+        reads: Reads,
+        spent: Spent,
+    ) -> Row {
+        let caller = thread::current().id();
+        Row {
+            way,
+            returned,
+            ran,
+            reads,
+            spent,
+            called: caller,
+            processed: caller,
+        }
+    }
+}
+
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let returned = if self.returned { "before" } else { "after" };

@@ -86,17 +86,7 @@ pub(crate) fn blocking() -> io::Result<Row> {
     let returned = !message.is_sent();
     let spent = meter.spent()?;
     finish()?;
-    let here = thread::current().id();
-    let (called, processed) = (here, here);
-    Ok(Row {
-        way: "blocking",
-        returned,
-        ran: 0,
-        reads,
-        spent,
-        called,
-        processed,
-    })
+    Ok(Row::by_caller("blocking", returned, 0, reads, spent))
 }
 
 /// The message is sent when the caller has asked for it several times.
@@ -120,17 +110,8 @@ pub(crate) fn polling() -> io::Result<Row> {
     let returned = !message.is_sent();
     let spent = meter.spent()?;
     finish()?;
-    let (here, ran) = (thread::current().id(), polls.load(SeqCst));
-    let (called, processed) = (here, here);
-    Ok(Row {
-        way: "polling",
-        returned,
-        ran,
-        reads,
-        spent,
-        called,
-        processed,
-    })
+    let ran = polls.load(SeqCst);
+    Ok(Row::by_caller("polling", returned, ran, reads, spent))
 }
 
 /// An asynchronous call: it returns at once, and another thread reads.
@@ -169,17 +150,7 @@ pub(crate) fn check() -> io::Result<Row> {
     };
     received(result);
     let spent = meter.spent()?;
-    let here = thread::current().id();
-    let (called, processed) = (here, here);
-    Ok(Row {
-        way: "check",
-        returned,
-        ran,
-        reads,
-        spent,
-        called,
-        processed,
-    })
+    Ok(Row::by_caller("check", returned, ran, reads, spent))
 }
 
 /// The caller works in a loop of its own, and is told there.

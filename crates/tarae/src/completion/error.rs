@@ -2,10 +2,10 @@
 
 use std::any::Any;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
 
 use crate::driver::Wake;
 use crate::offload::OffloadError;
+use crate::sched::payload::Payload;
 use crate::sched::task::Failure;
 
 /// Why an asynchronous call gave no value; see [`Completion`](super::Completion).
@@ -16,8 +16,7 @@ pub struct CompletionError {
 }
 
 enum Kind {
-    /// In a lock only so that the error is `Sync`.
-    Panic(Mutex<Box<dyn Any + Send>>),
+    Panic(Payload),
     Cancelled,
     NoStack(String),
     Leaked,
@@ -29,7 +28,7 @@ enum Kind {
 
 impl CompletionError {
     pub(super) fn panicked(payload: Box<dyn Any + Send>) -> CompletionError {
-        let kind = Kind::Panic(Mutex::new(payload));
+        let kind = Kind::Panic(Payload::new(payload));
         CompletionError { kind }
     }
 
@@ -103,7 +102,7 @@ impl CompletionError {
     /// When it was not a panic.
     pub fn into_panic(self) -> Box<dyn Any + Send> {
         match self.kind {
-            Kind::Panic(payload) => payload.into_inner().unwrap_or_else(PoisonError::into_inner),
+            Kind::Panic(payload) => payload.into_inner(),
             _ => panic!("the call did not panic: {self}"),
         }
     }
@@ -124,12 +123,7 @@ impl From<Failure> for CompletionError {
 impl fmt::Display for CompletionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
-            Kind::Panic(payload) => {
-                let payload = payload.lock().unwrap_or_else(PoisonError::into_inner);
-                let text = payload.downcast_ref::<&str>().copied();
-                let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-                write!(f, "the call panicked: {}", text.unwrap_or("(no message)"))
-            }
+            Kind::Panic(payload) => write!(f, "the call panicked: {payload}"),
             Kind::Cancelled => f.write_str("the call was cancelled before it began"),
             Kind::NoStack(error) => write!(f, "the coroutine did not run: {error}"),
             Kind::Leaked => f.write_str(

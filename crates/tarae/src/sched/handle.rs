@@ -6,8 +6,9 @@
 use std::any::Any;
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use super::payload::Payload;
 use super::select::{Alarm, Branch, Ending, Ticket, arm};
 use super::task::{Blueprint, Failure, TaskRef};
 use super::{Cancel, Unparker, WaitReason, deadlock};
@@ -94,7 +95,7 @@ impl<T> JoinHandle<T> {
         // SAFETY: done, by the joiner, once; `T` is what the task was made with.
         unsafe { self.task.take_result::<T>() }.map_err(|failure| JoinError {
             kind: match failure {
-                Failure::Panic(payload) => Kind::Panic(Mutex::new(payload)),
+                Failure::Panic(payload) => Kind::Panic(Payload::new(payload)),
                 Failure::Cancelled => Kind::NeverRan,
                 Failure::NoStack(error) => Kind::NoStack(error),
                 Failure::Leaked => Kind::Leaked,
@@ -269,8 +270,7 @@ pub struct JoinError {
 }
 
 enum Kind {
-    /// In a lock only so that the error is `Sync`.
-    Panic(Mutex<Box<dyn Any + Send>>),
+    Panic(Payload),
     NeverRan,
     NoStack(String),
     Leaked,
@@ -314,7 +314,7 @@ impl JoinError {
 
     pub(crate) fn panicked(payload: Box<dyn Any + Send>) -> JoinError {
         JoinError {
-            kind: Kind::Panic(Mutex::new(payload)),
+            kind: Kind::Panic(Payload::new(payload)),
         }
     }
 
@@ -353,7 +353,7 @@ impl JoinError {
     /// When it was not a panic.
     pub fn into_panic(self) -> Box<dyn Any + Send> {
         match self.kind {
-            Kind::Panic(payload) => payload.into_inner().unwrap_or_else(PoisonError::into_inner),
+            Kind::Panic(payload) => payload.into_inner(),
             _ => panic!("the coroutine did not panic: {self}"),
         }
     }
@@ -362,16 +362,7 @@ impl JoinError {
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
-            Kind::Panic(payload) => {
-                let payload = payload.lock().unwrap_or_else(PoisonError::into_inner);
-                let text = payload.downcast_ref::<&str>().copied();
-                let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-                write!(
-                    f,
-                    "the coroutine panicked: {}",
-                    text.unwrap_or("(no message)")
-                )
-            }
+            Kind::Panic(payload) => write!(f, "the coroutine panicked: {payload}"),
             Kind::NeverRan => f.write_str("the coroutine was cancelled before it ran"),
             Kind::NoStack(error) => write!(f, "the coroutine did not run: {error}"),
             Kind::Leaked => f.write_str(

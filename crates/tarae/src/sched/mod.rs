@@ -13,6 +13,7 @@
 //! * `mailbox`: functions posted to an event loop, in an inbox of their own
 //! * `seed`: a coroutine that is yet to be made, when something is readable
 //! * `handle`: `JoinHandle`
+//! * `payload`: what a panic carried
 //! * `frames`: which functions the calls on a stack are in
 //! * `deadlock`: cycles of coroutines that wait for each other
 //! * `standstill`: nothing can ever run again
@@ -43,6 +44,7 @@ pub(crate) mod mailbox;
 mod memory;
 mod overdue;
 mod park;
+pub(crate) mod payload;
 mod ring;
 pub(crate) mod runtime;
 pub(crate) mod seed;
@@ -50,7 +52,7 @@ pub(crate) mod select;
 pub(crate) mod shared;
 pub(crate) mod simulation;
 pub(crate) mod spin;
-mod standstill;
+pub(crate) mod standstill;
 pub(crate) mod task;
 mod watchdog;
 pub(crate) mod worker;

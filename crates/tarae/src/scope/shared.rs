@@ -16,6 +16,7 @@ use super::count::Count;
 use crate::sched::cancel::CancelNode;
 use crate::sched::context::{self, Limit};
 use crate::sched::handle::JoinError;
+use crate::sched::payload::message;
 use crate::sched::worker::Worker;
 use crate::sched::{self, Cancel, Unparker, WaitReason};
 
@@ -231,7 +232,7 @@ impl<E, F: FnOnce() -> Result<T, E>, T> Child<E, F, T> {
                     Err(JoinError::failed())
                 }
                 Err(payload) => {
-                    let copy = message(&*payload);
+                    let copy = message(&*payload).to_owned();
                     shared.fail(First::Panic(payload));
                     Err(JoinError::panicked(Box::new(copy)))
                 }
@@ -264,11 +265,4 @@ impl<E, F, T> Drop for Child<E, F, T> {
             shared.fail(First::Panic(payload));
         }
     }
-}
-
-/// A panic's message, for the handle: the panic itself goes to the scope.
-fn message(payload: &(dyn Any + Send)) -> String {
-    let text = payload.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("(no message)").to_owned()
 }

@@ -150,11 +150,12 @@ impl Registers {
     }
 }
 
-/// Reads a word of a stack: of somebody's locals, whatever the compiler or a sanitizer, which keeps
-/// gaps between them, thinks of that.
+/// Reads a word of memory, initialised or not: so also of a stack, of somebody's locals, whatever a
+/// sanitizer, which keeps gaps between them, thinks of that.
 ///
 /// # Safety
 /// `address` is that of a word, which may be read and which nobody writes meanwhile.
+#[inline]
 pub(crate) unsafe fn read_word(address: usize) -> usize {
     let word;
     // SAFETY: the caller's promise.

@@ -2,10 +2,13 @@
 
 #[path = "../shared/guard.rs"]
 mod guards;
+#[path = "../shared/running.rs"]
+mod running;
 
 use std::time::Duration;
 
 use guards::{Guard, guard_saying};
+pub(crate) use running::run_on;
 use tarae::inspect::{self, WaitReason};
 
 /// Guards a test against hanging.
@@ -15,10 +18,6 @@ pub(crate) fn guard(what: &'static str) -> Guard {
 
 pub(crate) fn soak() -> bool {
     std::env::var_os("TARAE_SOAK").is_some()
-}
-
-pub(crate) fn run_on<T>(workers: usize, main: impl FnOnce() -> T) -> T {
-    tarae::Builder::new().workers(workers).run(main).unwrap()
 }
 
 /// Yields until so many coroutines wait for `reason`.

@@ -4,6 +4,8 @@
 mod guards;
 #[path = "../shared/alone.rs"]
 mod process;
+#[path = "../shared/running.rs"]
+mod running;
 
 use std::sync::mpsc;
 use std::thread::ThreadId;
@@ -11,6 +13,7 @@ use std::time::Duration;
 
 use guards::guard_saying;
 pub(crate) use process::alone;
+pub(crate) use running::{run_on, until};
 use tarae::net::{TcpListener, TcpStream};
 
 /// How long a test may take before it counts as stuck.
@@ -23,19 +26,6 @@ pub(crate) const FAR: Duration = Duration::from_secs(3600);
 pub(crate) fn guarded<T>(name: &'static str, test: impl FnOnce() -> T) -> T {
     let _guard = guard_saying(name, PATIENCE, || ());
     test()
-}
-
-/// Runs on so many workers.
-pub(crate) fn run_on<T>(workers: usize, main: impl FnOnce() -> T) -> T {
-    tarae::Builder::new().workers(workers).run(main).unwrap()
-}
-
-/// Yields until `condition` holds; the watchdog bounds it.
-pub(crate) fn until(condition: impl Fn() -> bool) {
-    while !condition() {
-        tarae::yield_now();
-        std::thread::yield_now();
-    }
 }
 
 /// Something a pool's job waits at, blocking its thread.

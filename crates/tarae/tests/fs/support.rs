@@ -7,6 +7,8 @@ mod guards;
 pub(crate) mod kernel;
 #[path = "../shared/alone.rs"]
 mod process;
+#[path = "../shared/running.rs"]
+mod running;
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -15,6 +17,7 @@ use std::time::Duration;
 use tarae::offload::{Builder, Pool, stats};
 
 pub(crate) use process::alone;
+pub(crate) use running::{run_on, until};
 
 /// How long a test may take before it counts as stuck.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -24,19 +27,6 @@ pub(crate) fn guarded<T>(name: &'static str, test: impl FnOnce() -> T) -> T {
     let pools = || eprintln!("pools: {:?}", stats());
     let _guard = guards::guard_saying(name, PATIENCE, pools);
     test()
-}
-
-/// Runs on so many workers.
-pub(crate) fn run_on<T>(workers: usize, main: impl FnOnce() -> T) -> T {
-    tarae::Builder::new().workers(workers).run(main).unwrap()
-}
-
-/// Yields until `condition` holds; the watchdog bounds it.
-pub(crate) fn until(condition: impl Fn() -> bool) {
-    while !condition() {
-        tarae::yield_now();
-        std::thread::yield_now();
-    }
 }
 
 /// Threads of the blocking pool: none before its first job.

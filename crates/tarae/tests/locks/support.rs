@@ -5,12 +5,15 @@
 mod guards;
 #[path = "../shared/alone.rs"]
 mod process;
+#[path = "../shared/running.rs"]
+mod running;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use guards::guard_saying;
 pub(crate) use process::{alone, alone_saying};
+pub(crate) use running::{run_on, until};
 
 /// How long a test may take before it counts as stuck.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -19,19 +22,6 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub(crate) fn guarded<T>(name: &'static str, test: impl FnOnce() -> T) -> T {
     let _guard = guard_saying(name, PATIENCE, || ());
     test()
-}
-
-/// Runs on so many workers.
-pub(crate) fn run_on<T>(workers: usize, main: impl FnOnce() -> T) -> T {
-    tarae::Builder::new().workers(workers).run(main).unwrap()
-}
-
-/// Yields until `condition` holds; the watchdog bounds it.
-pub(crate) fn until(condition: impl Fn() -> bool) {
-    while !condition() {
-        tarae::yield_now();
-        std::thread::yield_now();
-    }
 }
 
 /// The parties of `contend`.

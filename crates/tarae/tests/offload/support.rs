@@ -5,12 +5,15 @@
 mod guards;
 #[path = "../shared/alone.rs"]
 mod process;
+#[path = "../shared/running.rs"]
+mod running;
 
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
 use guards::guard_saying;
 pub(crate) use process::alone;
+pub(crate) use running::{run_on, until};
 
 /// How long a test may take before it counts as stuck.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -20,19 +23,6 @@ pub(crate) fn guarded<T>(name: &'static str, test: impl FnOnce() -> T) -> T {
     let pools = || eprintln!("pools: {:?}", tarae::offload::stats());
     let _guard = guard_saying(name, PATIENCE, pools);
     test()
-}
-
-/// Runs on so many workers.
-pub(crate) fn run_on<T>(workers: usize, main: impl FnOnce() -> T) -> T {
-    tarae::Builder::new().workers(workers).run(main).unwrap()
-}
-
-/// Yields until `condition` holds; the watchdog bounds it.
-pub(crate) fn until(condition: impl Fn() -> bool) {
-    while !condition() {
-        tarae::yield_now();
-        std::thread::yield_now();
-    }
 }
 
 /// Where jobs stop until it is opened. Blocks the thread, as a job's work would.

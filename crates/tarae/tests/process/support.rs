@@ -4,12 +4,15 @@
 mod guards;
 #[path = "../shared/alone.rs"]
 mod process;
+#[path = "../shared/running.rs"]
+mod running;
 
 use std::time::Duration;
 
 use tarae::process::{Child, Command, Stdio};
 
 pub(crate) use process::alone;
+pub(crate) use running::{run_on, until};
 
 /// How long a test may take before it counts as stuck.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -21,25 +24,12 @@ pub(crate) fn guarded<T>(name: &'static str, test: impl FnOnce() -> T) -> T {
     test()
 }
 
-/// Runs on so many workers.
-pub(crate) fn run_on<T>(workers: usize, main: impl FnOnce() -> T) -> T {
-    tarae::Builder::new().workers(workers).run(main).unwrap()
-}
-
 /// In a coroutine, and on a plain thread.
 pub(crate) fn both(name: &'static str, test: fn()) {
     guarded(name, || {
         run_on(1, test);
         test();
     });
-}
-
-/// Yields until `condition` holds; the watchdog bounds it.
-pub(crate) fn until(condition: impl Fn() -> bool) {
-    while !condition() {
-        tarae::yield_now();
-        std::thread::yield_now();
-    }
 }
 
 pub(crate) fn shell(script: &str) -> Command {

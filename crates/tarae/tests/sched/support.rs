@@ -3,12 +3,15 @@
 
 #[path = "../shared/guard.rs"]
 mod guards;
+#[path = "../shared/running.rs"]
+mod running;
 
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use guards::{Guard, guard_saying};
+pub(crate) use running::{run_on, until};
 
 /// Guards a test against hanging; a generous bound, since the machine may be busy.
 pub(crate) fn guard(what: &'static str) -> Guard {
@@ -90,14 +93,6 @@ pub(crate) fn memory(line: &str) -> usize {
     digits.parse::<usize>().unwrap() * 1024
 }
 
-/// Yields until `condition` holds; the guard of the test bounds it.
-pub(crate) fn until(condition: impl Fn() -> bool) {
-    while !condition() {
-        tarae::yield_now();
-        std::thread::yield_now();
-    }
-}
-
 /// Counts that it was dropped.
 pub(crate) struct Counted(pub(crate) &'static AtomicUsize);
 
@@ -110,9 +105,4 @@ impl Drop for Counted {
 /// A counter that lives as long as the process.
 pub(crate) fn counter() -> &'static AtomicUsize {
     Box::leak(Box::new(AtomicUsize::new(0)))
-}
-
-/// Runs on so many workers; every coroutine is expected to end.
-pub(crate) fn run_on<T>(workers: usize, main: impl FnOnce() -> T) -> T {
-    tarae::Builder::new().workers(workers).run(main).unwrap()
 }

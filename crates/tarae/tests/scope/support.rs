@@ -4,12 +4,15 @@
 mod guards;
 #[path = "../shared/alone.rs"]
 mod process;
+#[path = "../shared/running.rs"]
+mod running;
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use guards::guard_saying;
 pub(crate) use process::alone;
+pub(crate) use running::{run_on, until};
 
 /// How long a test may take before it counts as stuck.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -23,19 +26,6 @@ pub(crate) const SOON: Duration = Duration::from_millis(5);
 pub(crate) fn guarded<T>(name: &'static str, test: impl FnOnce() -> T) -> T {
     let _guard = guard_saying(name, PATIENCE, || ());
     test()
-}
-
-/// Runs on so many workers; every coroutine is expected to end.
-pub(crate) fn run_on<T>(workers: usize, main: impl FnOnce() -> T) -> T {
-    tarae::Builder::new().workers(workers).run(main).unwrap()
-}
-
-/// Yields until `condition` holds; the watchdog bounds it.
-pub(crate) fn until(condition: impl Fn() -> bool) {
-    while !condition() {
-        tarae::yield_now();
-        std::thread::yield_now();
-    }
 }
 
 /// Waits until cancelled: by `sleep`, whose early return is the report.
