@@ -9,6 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::sched::shared::Delivery;
+use crate::sched::standstill;
 use crate::sched::task::contain;
 
 const IDLE: Duration = Duration::from_secs(10);
@@ -17,11 +18,22 @@ struct State {
     queue: VecDeque<Arc<dyn Delivery>>,
     /// Whether there is a thread that will look at the queue again.
     is_served: bool,
+    /// It waits, and nothing has come yet.
+    is_idle: bool,
+}
+
+impl State {
+    fn end_idle(&mut self) {
+        if std::mem::take(&mut self.is_idle) {
+            standstill::end_idle();
+        }
+    }
 }
 
 static STATE: Mutex<State> = Mutex::new(State {
     queue: VecDeque::new(),
     is_served: false,
+    is_idle: false,
 });
 static CAME: Condvar = Condvar::new();
 
@@ -38,6 +50,7 @@ pub(super) fn hand_over(delivery: Arc<dyn Delivery>) {
     let mut state = locked();
     state.queue.push_back(delivery);
     if state.is_served {
+        state.end_idle();
         drop(state);
         CAME.notify_one();
         return;
@@ -60,8 +73,11 @@ fn serve() {
             contain(move || delivery.deliver());
             state = locked();
         }
+        state.is_idle = true;
+        standstill::begin_idle();
         let waited = CAME.wait_timeout_while(state, IDLE, |state| state.queue.is_empty());
         state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        state.end_idle();
         if state.queue.is_empty() {
             state.is_served = false;
             return;

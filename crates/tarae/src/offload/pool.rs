@@ -16,6 +16,7 @@ use std::time::Duration;
 use super::record::{Queue, Record};
 use super::{OffloadError, PoolStats, job};
 use crate::sched::context::Client;
+use crate::sched::standstill;
 
 const IDLE: Duration = Duration::from_secs(10);
 const QUEUE: usize = 65_536;
@@ -33,6 +34,9 @@ struct State {
     threads: usize,
     idle: usize,
     claimed: usize,
+    /// Threads in their wait for a claim, and how many of these are known to have none.
+    waiting: usize,
+    bystanders: usize,
     /// Threads ever started, for their names.
     started: usize,
     limits: Limits,
@@ -72,6 +76,15 @@ impl State {
         self.queue.len().saturating_sub(self.claimed)
     }
 
+    /// After every change of `waiting` or `claimed`: tells of those that wait and have no job. Some
+    /// that count as idle have yet to tell somebody of their last one.
+    fn tell_of_bystanders(&mut self) {
+        let now = self.waiting.saturating_sub(self.claimed);
+        (self.bystanders..now).for_each(|_| standstill::begin_idle());
+        (now..self.bystanders).for_each(|_| standstill::end_idle());
+        self.bystanders = now;
+    }
+
     /// What a thread does next; without a job it is idle from now on.
     fn next(&mut self) -> Option<NonNull<Record<Client>>> {
         let job = self.queue.pop();
@@ -92,6 +105,8 @@ impl Threads {
             threads: 0,
             idle: 0,
             claimed: 0,
+            waiting: 0,
+            bystanders: 0,
             started: 0,
             limits,
             used: false,
@@ -151,6 +166,7 @@ impl Threads {
                 Err(_) => {}
             }
         }
+        state.tell_of_bystanders();
         // SAFETY: the caller's promise.
         unsafe { state.queue.push(record) };
         drop(state);
@@ -185,6 +201,7 @@ impl Threads {
             // gone.
             if state.claimed > 0 {
                 state.claimed -= 1;
+                state.tell_of_bystanders();
             } else {
                 state.idle -= 1;
                 state.threads -= 1;
@@ -204,10 +221,14 @@ impl Threads {
                 }
             }
             state = self.locked();
+            state.waiting += 1;
+            state.tell_of_bystanders();
             let waited = self
                 .work
                 .wait_timeout_while(state, idle, |state| state.claimed == 0);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state.waiting -= 1;
+            state.tell_of_bystanders();
         }
     }
 

@@ -381,14 +381,13 @@ fn tell(mut steps: Vec<Step>) {
     }
 }
 
-/// Waits until all that was found has been told. Gives true.
-pub(super) fn await_reports() -> bool {
+/// Waits until all that was found has been told.
+pub(super) fn await_reports() {
     let telling = std::mem::take(&mut *locked(&TELLING));
     for thread in telling {
         // One that panicked could not print.
         let _ = thread.join();
     }
-    true
 }
 
 fn describe(steps: &[Step]) -> String {

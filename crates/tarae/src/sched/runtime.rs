@@ -143,6 +143,10 @@ impl Builder {
     /// thread that could wake anybody: nothing can ever run again. It is reported to standard error
     /// in any case. With this, what there is gets cancelled as at the end of `main`.
     ///
+    /// Threads of the runtime's own that have nothing to do (those of the pools, the watchdog) are
+    /// no others. While there are others, a runtime whose workers all have nothing to wait for but
+    /// each other looks once a second whether they have ended.
+    ///
     /// # Examples
     ///
     /// ```no_run

@@ -39,6 +39,7 @@ use std::time::{Duration, Instant};
 use super::WaitReason;
 use super::frames::{Known, Listed};
 use super::shared::Shared;
+use super::standstill;
 use super::task::contain;
 use super::worker::Worker;
 use crate::inspect::{Coroutine, Stall, State};
@@ -145,9 +146,11 @@ impl Stop {
     /// True when the thread is to end; false after `interval`.
     fn wait(&self, interval: Duration) -> bool {
         let wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        standstill::begin_idle();
         let waited = self
             .told
             .wait_timeout_while(wanted, interval, |wanted| !*wanted);
+        standstill::end_idle();
         *waited.unwrap_or_else(PoisonError::into_inner).0
     }
 }

@@ -689,9 +689,7 @@ impl Worker {
             bound
         };
         let quiet = bound.is_none() && self.is_quiet();
-        if quiet && self.runtime.standstill.enter(&self.runtime.workers) {
-            super::standstill::report(&self.runtime.workers);
-        }
+        let bound = if quiet { self.enter_quiet() } else { bound };
         self.shared.pulse.rest();
         self.learn_from(|| self.poll(bound));
         self.beat();

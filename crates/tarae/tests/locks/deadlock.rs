@@ -364,6 +364,54 @@ fn a_cycle_that_can_end_is_not_reported() {
     });
 }
 
+/// One waits for another's end and gives up; only then the other waits for a lock of the first. The
+/// walk that the first wait began comes to the other one after that, and finds a cycle that was
+/// never there at any time.
+#[test]
+fn a_cycle_that_never_stood_is_not_reported() {
+    alone("deadlock::a_cycle_that_never_stood_is_not_reported", || {
+        run_stuck(2, || {
+            let lock = Arc::new(Mutex::new(()));
+            let (give, given) = std::sync::mpsc::channel();
+            let (open, opened) = std::sync::mpsc::channel::<()>();
+            let theirs = Arc::clone(&lock);
+            on_worker(1, "starter", move || {
+                let other = named("other", move || {
+                    // Holds its worker: no walk gets there before it has parked.
+                    opened.recv().unwrap();
+                    drop(theirs.lock());
+                });
+                give.send(other).unwrap();
+            });
+            let other = given.recv().unwrap();
+            let (turn, enough) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+            let (now, told) = (Arc::clone(&turn), Arc::clone(&enough));
+            let first = named("first", move || {
+                let _own = lock.lock().unwrap();
+                now.store(1, SeqCst);
+                assert!(other.join().unwrap_err().is_cancelled());
+                now.store(2, SeqCst);
+                tarae::shield(|| told.notified().wait()).unwrap();
+            });
+            // On this worker, so it is parked when this is seen.
+            until(|| turn.load(SeqCst) == 1);
+            first.cancel();
+            until(|| turn.load(SeqCst) == 2);
+            open.send(()).unwrap();
+            // What is found later on the same worker has been looked at later.
+            on_worker(1, "selfish", || {
+                let lock = Mutex::new(());
+                let _held = lock.lock().unwrap();
+                drop(lock.lock());
+            });
+            until(|| !found().is_empty());
+            assert_eq!(found(), [[self::lock("selfish")]]);
+            enough.notify_one();
+            first.join().unwrap();
+        });
+    });
+}
+
 /// Nested locks in one order, joins in between, on two workers: contended all the time, and never a
 /// cycle.
 #[test]

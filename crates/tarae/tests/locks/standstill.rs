@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tarae::offload::{self, Pool};
 use tarae::sync::{Barrier, Mutex, Notify, mpsc};
 
 /// The cases: name, what it runs, whether it is to stand still.
@@ -15,15 +16,32 @@ const CASES: &[(&str, fn(), bool)] = &[
     ("a circle", || stands(2, circle), true),
     ("spread out", || stands(2, spread_out), true),
     (
+        "an idle pool",
+        || stands_beside("tarae-cpu", idle_pool),
+        true,
+    ),
+    ("a watchdog", watchdog, true),
+    (
+        "an idle service thread",
+        || stands_beside("tarae-service", idle_service),
+        true,
+    ),
+    ("a thread that ends", || stands(1, thread_that_ends), true),
+    (
         "sleep",
         || ends(|| tarae::time::sleep(Duration::from_millis(20))),
         false,
     ),
     ("listener", || ends(listener), false),
     ("another thread", || ends(another_thread), false),
-    ("offload", || ends(offload), false),
+    ("offload", || ends(offloaded), false),
+    ("a job that nobody waits for", || ends(detached_job), false),
+    ("callbacks", || ends(callbacks), false),
     ("turns", || ends(turns), false),
 ];
+
+/// A time that does not pass in a test.
+const FAR: Duration = Duration::from_secs(3600);
 
 const SAID: &str = "tarae: deadlock: nothing can ever run again";
 
@@ -106,6 +124,93 @@ fn circle() {
     drop(lock.lock());
 }
 
+/// Such a thread is still there when it is found out.
+fn stands_beside(name: &str, main: fn()) {
+    stands(2, main);
+    let threads = std::fs::read_dir("/proc/self/task").unwrap();
+    let mut names =
+        threads.map(|thread| std::fs::read_to_string(thread.unwrap().path().join("comm")));
+    assert!(
+        names.any(|known| known.is_ok_and(|known| known.starts_with(name))),
+        "{name} is there"
+    );
+}
+
+/// A pool whose threads stay for longer than anybody has patience.
+fn idle_for_long() {
+    let limits = offload::Builder::new(Pool::Cpu).idle(FAR);
+    limits.apply().unwrap();
+}
+
+/// Its thread is at a job, which this coroutine is told of; then it has nothing to do.
+fn idle_pool() {
+    idle_for_long();
+    offload::start_in(Pool::Cpu, || ()).wait().unwrap();
+    tarae::thread::park();
+}
+
+/// It looks after the workers all the time.
+fn watchdog() {
+    let watched = runtime(2).watchdog(FAR);
+    let error = watched.run(tarae::thread::park).unwrap_err();
+    assert!(error.is_deadlock(), "{error}");
+}
+
+/// A callback for which there is neither a worker nor a pool's thread any more.
+fn idle_service() {
+    idle_for_long();
+    await_callback();
+    tarae::thread::park();
+}
+
+/// Woken by a thread that slept when it was given the callback, and may not be up before this one
+/// has nothing to do. Likewise a pool's thread with a job.
+fn callbacks() {
+    for _ in 0..1_000 {
+        await_callback();
+        offload::start_in(Pool::Cpu, || ()).wait().unwrap();
+    }
+}
+
+fn await_callback() {
+    let call = offload::start_in(Pool::Cpu, || ());
+    while !call.is_complete() {
+        tarae::yield_now();
+    }
+    let this = tarae::current();
+    call.on_complete(move |_| this.unpark());
+    tarae::thread::park();
+}
+
+/// It looks on until this thread sleeps, and ends without a word.
+fn thread_that_ends() {
+    std::thread::spawn(until_asleep());
+    tarae::thread::park();
+}
+
+/// Its thread is no bystander. The one before has made it, and left it idle.
+fn detached_job() {
+    offload::start(|| ()).wait().unwrap();
+    let (this, until_asleep) = (tarae::current(), until_asleep());
+    drop(offload::start(move || {
+        until_asleep();
+        this.unpark();
+    }));
+    tarae::thread::park();
+}
+
+/// Waits on another thread until this one sleeps.
+fn until_asleep() -> impl FnOnce() + Send + 'static {
+    let this = rustix::thread::gettid().as_raw_nonzero();
+    move || {
+        let path = format!("/proc/self/task/{this}/stat");
+        let sleeps = || std::fs::read_to_string(&path).unwrap().contains(") S ");
+        while !sleeps() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
 #[inline(never)]
 fn get(receiver: &mpsc::Receiver<()>) {
     receiver.recv().unwrap_err();
@@ -145,7 +250,7 @@ fn another_thread() {
     thread.join().unwrap();
 }
 
-fn offload() {
+fn offloaded() {
     tarae::offload(|| std::thread::sleep(Duration::from_millis(20))).unwrap();
 }
 

@@ -1,10 +1,13 @@
 //! What the search for deadlocks asks a worker.
 //!
 //! Called by `sched::deadlock` and `sched::standstill`, and by the loop before it sleeps. It
-//! changes nothing.
+//! wakes nobody but for a report.
+
+use std::time::Instant;
 
 use super::Worker;
 use crate::sched::frames::{Known, Listed};
+use crate::sched::standstill::{self, Found};
 use crate::sched::task::{Task, TaskRef};
 
 impl Worker {
@@ -32,6 +35,20 @@ impl Worker {
             && !self.stopping.get()
             && !self.shared.is_lent()
             && !self.driver.borrow().has_waits()
+    }
+
+    /// About to sleep until somebody else does something. Reports it if nobody ever will; gives
+    /// when to look again.
+    pub(super) fn enter_quiet(&self) -> Option<Instant> {
+        let all = &self.runtime.workers;
+        match self.runtime.standstill.enter(all) {
+            Found::Life => None,
+            Found::Others => self.coarse_now().checked_add(standstill::AGAIN),
+            Found::Standstill => {
+                standstill::report(all);
+                None
+            }
+        }
     }
 
     /// Its coroutines, all of which wait, as text with their stacks; for `standstill`.
