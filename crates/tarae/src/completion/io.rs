@@ -77,7 +77,7 @@ pub(crate) fn start<A: Asynchronous>(source: &Arc<Source>, operation: A) -> Comp
 }
 
 /// A completion that has its result from the start.
-pub(crate) fn ready<T: Send + 'static>(value: T) -> Completion<T> {
+pub(crate) fn ready<T: Send + 'static>(outcome: Outcome<T>) -> Completion<T> {
     struct Ready<T>(Core<T>);
     impl<T: Send + 'static> Operation for Ready<T> {
         type Output = T;
@@ -90,7 +90,7 @@ pub(crate) fn ready<T: Send + 'static>(value: T) -> Completion<T> {
     }
     let ready = Arc::new(Ready(Core::new()));
     // SAFETY: once.
-    unsafe { complete(&ready, Ok(value), false) };
+    unsafe { complete(&ready, outcome, false) };
     Completion::new(ready)
 }
 

@@ -1,4 +1,5 @@
-//! The starters of offloaded jobs, which `offload` exports, and the job they share with `io`.
+//! The starters of offloaded jobs, which `offload` exports, and the job they share with `io` and
+//! `fs`.
 //!
 //! One allocation holds the closure, its record in the pool's queue and the completion. The record
 //! keeps it alive while it is queued.
@@ -20,7 +21,7 @@ use crate::sched::cancel::Member;
 use crate::sched::context::{self, Captured, Client, Started};
 
 /// What a pool's thread is to do.
-pub(super) trait Work: Send + 'static {
+pub(crate) trait Work: Send + 'static {
     type Output: Send + 'static;
 
     fn run(self) -> Self::Output;
@@ -116,6 +117,15 @@ where
         return super::start(f);
     }
     submit(pool, Closure(f))
+}
+
+/// Queues a job; in a simulated run, which has no threads, does it right here.
+pub(crate) fn start_work<W: Work>(pool: Pool, work: W) -> Completion<W::Output> {
+    if sched::simulation().is_none() {
+        return submit(pool, work);
+    }
+    let outcome = panic::catch_unwind(AssertUnwindSafe(|| work.run()));
+    super::io::ready(outcome.map_err(CompletionError::panicked))
 }
 
 /// Queues a job, or completes it at once if there is no room for it.

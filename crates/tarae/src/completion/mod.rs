@@ -9,6 +9,7 @@
 //! | [`tarae::start`](fn@crate::start) | a closure | a coroutine; needs a runtime |
 //! | [`offload::start`], [`offload::start_in`] | a closure | a pool's thread; needs no runtime |
 //! | [`start_read`], [`start_write`], [`start_accept`], [`start_connect`] | a socket's | below |
+//! | [`File::start_read`], [`start_write_at`] and their like | a file's | a pool's thread |
 //!
 //! A socket's call that is started on a worker's thread is made by the worker's event loop, without
 //! a coroutine or a stack; one that is started elsewhere by a thread of the blocking pool.
@@ -41,7 +42,7 @@
 //! | the call | registered before the result comes | after it |
 //! | --- | --- | --- |
 //! | a coroutine, a socket's call on a worker | on the worker that completed it | the same |
-//! | an offloaded job | on the pool's thread that ran it | the service thread |
+//! | an offloaded job, a file's call | on the pool's thread that ran it | the service thread |
 //! | one cancelled before a pool's thread had it | on the service thread | the same |
 //!
 //! The service thread, `tarae-service`, is started by the first callback that needs it, and ends
@@ -107,6 +108,8 @@
 //!
 //! [`offload::start`]: crate::offload::start
 //! [`offload::start_in`]: crate::offload::start_in
+//! [`File::start_read`]: crate::fs::File::start_read
+//! [`start_write_at`]: crate::fs::File::start_write_at
 //! [`start_read`]: crate::net::TcpStream::start_read
 //! [`start_write`]: crate::net::TcpStream::start_write
 //! [`start_accept`]: crate::net::TcpListener::start_accept

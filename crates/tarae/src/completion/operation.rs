@@ -21,7 +21,7 @@ use crate::sched::shared::{Delivery, Parcel, Shared};
 use crate::sched::task::contain;
 use crate::sched::worker::Worker;
 
-pub(super) type Outcome<T> = Result<T, CompletionError>;
+pub(crate) type Outcome<T> = Result<T, CompletionError>;
 
 /// An asynchronous call, as its handle sees it.
 pub(super) trait Operation: Cancel {

@@ -10,6 +10,7 @@
 use std::fmt;
 use std::fs::{self, FileTimes, Metadata, Permissions};
 use std::io::{self, IoSlice, IoSliceMut, Read, Seek, SeekFrom, Write};
+use std::ops::Deref;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
@@ -53,32 +54,33 @@ const POSITION: i64 = -1;
 /// # std::io::Result::Ok(())
 /// ```
 pub struct File {
-    file: fs::File,
-    position: Arc<Position>,
+    /// Shared with the calls that were started.
+    pub(super) file: Arc<fs::File>,
+    pub(super) position: Arc<Position>,
 }
 
 /// Who uses the position of a file: how many calls.
 #[derive(Default)]
-struct Position(AtomicUsize);
+pub(super) struct Position(AtomicUsize);
 
 /// One of them.
-struct Use<'a>(&'a Position);
+pub(super) struct Use<P: Deref<Target = Position>>(P);
 
-impl Position {
-    fn user(&self) -> Use<'_> {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        Use(self)
+impl<P: Deref<Target = Position>> Use<P> {
+    pub(super) fn of(position: P) -> Use<P> {
+        position.0.fetch_add(1, Ordering::Relaxed);
+        Use(position)
     }
 
     /// If there is no other. That decides who may wait, and nothing about memory.
-    fn only_user(&self) -> Option<Use<'_>> {
+    fn alone(position: P) -> Option<Use<P>> {
         let order = Ordering::Relaxed;
-        let alone = self.0.compare_exchange(0, 1, order, order);
-        alone.is_ok().then(|| Use(self))
+        let alone = position.0.compare_exchange(0, 1, order, order);
+        alone.is_ok().then(|| Use(position))
     }
 }
 
-impl Drop for Use<'_> {
+impl<P: Deref<Target = Position>> Drop for Use<P> {
     fn drop(&mut self) {
         self.0.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -141,14 +143,22 @@ impl File {
     /// [`try_clone`](File::try_clone) do not.
     pub fn from_std(file: fs::File) -> File {
         File {
-            file,
+            file: Arc::new(file),
             position: Arc::default(),
         }
     }
 
-    /// Gives the file as std's type.
+    /// Gives the file as std's type. While a call that was [started](File::start_read) is under way
+    /// it is a duplicate, and the call keeps the other one.
+    ///
+    /// # Panics
+    ///
+    /// When it has to be a duplicate, and no descriptor is free.
     pub fn into_std(self) -> fs::File {
-        self.file
+        Arc::try_unwrap(self.file).unwrap_or_else(|file| {
+            let duplicate = file.try_clone();
+            duplicate.expect("giving a file away that a call is using")
+        })
     }
 
     /// Waits until contents and metadata have reached the disk.
@@ -232,7 +242,7 @@ impl File {
     /// ```
     pub fn try_clone(&self) -> io::Result<File> {
         Ok(File {
-            file: self.file.try_clone()?,
+            file: Arc::new(self.file.try_clone()?),
             position: Arc::clone(&self.position),
         })
     }
@@ -296,7 +306,7 @@ impl File {
         &self,
         f: impl FnOnce(&fs::File) -> io::Result<T> + Send,
     ) -> io::Result<T> {
-        let _user = self.position.user();
+        let _user = Use::of(&*self.position);
         self.job(f)
     }
 
@@ -307,7 +317,7 @@ impl File {
             return None;
         }
         let _user = match offset {
-            POSITION => Some(self.position.only_user()?),
+            POSITION => Some(Use::alone(&*self.position)?),
             _ => None,
         };
         let count = sys::read_cached(self.file.as_raw_fd(), buffers, offset);
@@ -376,9 +386,9 @@ impl Seek for &File {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         if tries_at_once()
             && !matches!(to, SeekFrom::End(_))
-            && let Some(_user) = self.position.only_user()
+            && let Some(_user) = Use::alone(&*self.position)
         {
-            return (&self.file).seek(to);
+            return (&*self.file).seek(to);
         }
         self.job_at_position(|mut file| file.seek(to))
     }

@@ -46,6 +46,9 @@
 //!   caller, and a thread of the pool, for as long as nobody writes. In a coroutine that has been
 //!   cancelled already every call is refused, but for reads of what is in memory; what has to be
 //!   written all the same belongs into a [`shield`](crate::shield), a `BufWriter`'s flush too.
+//! * **Who goes on meanwhile** has [`File::start_read`], [`File::start_write`] and their like,
+//!   which take the buffer and give a [`Completion`](crate::Completion); for all other calls there is
+//!   [`offload::start`](crate::offload::start).
 //! * **On the thread of an [event loop](crate::event)** a call that may block is reported, or
 //!   refused with [`WouldBlockLoop`](crate::event::WouldBlockLoop).
 //! * **In a [simulated run](crate::sim)** the files are the real ones: the call is std's, made in
@@ -59,6 +62,7 @@
 
 mod directory;
 mod file;
+mod starting;
 
 use std::io;
 use std::path::{Path, PathBuf};

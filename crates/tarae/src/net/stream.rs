@@ -147,7 +147,7 @@ impl TcpStream {
                 let finish = |source| TcpStream::of(Socket::of_source(source));
                 completion::io::start(stream.socket.shared_source(), Connecting(finish))
             }
-            result => completion::io::ready(result.map(|(stream, _)| stream)),
+            result => completion::io::ready(Ok(result.map(|(stream, _)| stream))),
         }
     }
 

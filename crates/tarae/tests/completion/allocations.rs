@@ -11,6 +11,7 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use tarae::completion::{Check, Completion, Completions};
+use tarae::fs::File;
 use tarae::net::{TcpListener, TcpStream};
 use tarae::offload::{self, Builder, Pool};
 
@@ -142,12 +143,15 @@ fn check<T: Send + 'static>(starter: &str, most: f64, mut start: impl FnMut() ->
 fn a_completion_costs_two_allocations_at_most() {
     // One thread that stays, so that none is made while it counts.
     Builder::new(Pool::Cpu).threads(1).apply().unwrap();
+    Builder::new(Pool::Blocking).threads(1).apply().unwrap();
+    let file = File::open("/proc/self/exe").unwrap();
     let runtime = tarae::Builder::new().workers(1);
     let ended = runtime.run(|| {
         // While there is a timer nobody looks for a standstill, which reads the list of threads.
         let _timer = tarae::spawn(|| tarae::time::sleep(Duration::from_secs(3600)));
         check("coroutine", 2.0, || tarae::start(|| [1u64; 4]));
         check("job", 1.0, || offload::start_in(Pool::Cpu, || [1u64; 4]));
+        check("a file's read", 1.0, || file.start_read_at([0u8; 1], 0));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (server, _) = listener.accept().unwrap();

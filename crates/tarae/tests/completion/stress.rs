@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use tarae::completion::{Check, Completion, CompletionError, Completions};
+use tarae::fs::File;
 use tarae::net::TcpStream;
 use tarae::offload;
 
@@ -45,12 +46,13 @@ impl AsMut<[u8]> for Buffer {
     }
 }
 
-const STARTERS: usize = 4;
+const STARTERS: usize = 5;
 const COLLECTORS: usize = 8;
 
 /// One caller's combinations, `rounds` times each.
 fn calls(seen: &Arc<Seen>, rounds: usize, in_runtime: bool) {
     let (client, server) = pair();
+    let file = File::open("/proc/self/exe").unwrap();
     let queue = Completions::new();
     for number in 0..rounds * STARTERS * COLLECTORS {
         let (starter, collector) = (number % STARTERS, number / STARTERS % COLLECTORS);
@@ -72,6 +74,10 @@ fn calls(seen: &Arc<Seen>, rounds: usize, in_runtime: bool) {
                 seen,
                 Some(&queue),
             ),
+            2 => {
+                let call = file.start_read_at(Buffer([0; 1], value), 0);
+                collect(call, collector, cancels, seen, None);
+            }
             _ => {
                 let call = read(&client, &server, value);
                 // Its results have another type: it has a queue of its own.

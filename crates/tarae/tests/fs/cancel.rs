@@ -8,7 +8,7 @@ use tarae::Cancelled;
 use tarae::fs::{self, File};
 use tarae::offload::stats;
 
-use crate::support::{Folder, Held, alone, guarded, run_on, until};
+use crate::support::{Folder, Held, alone, in_read, run_on, until};
 
 #[test]
 fn what_has_not_begun_is_not_done() {
@@ -37,7 +37,7 @@ fn what_has_not_begun_is_not_done() {
 /// A pipe opened as a file: the read waits for a writer, cancelled or not.
 #[test]
 fn what_has_begun_is_waited_for() {
-    guarded("a read that has begun", || {
+    alone("cancel::what_has_begun_is_waited_for", || {
         let folder = Folder::new("begun");
         let path = folder.path("pipe");
         rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RWXU).unwrap();
@@ -57,7 +57,7 @@ fn what_has_begun_is_waited_for() {
             });
             until(|| stats().blocking.running > before && stats().blocking.queued == 0);
             // The count is also that of threads on their way to a job; the read is seen here.
-            until(blocked_in_read);
+            until(in_read);
             reader.cancel();
             (0..1_000).for_each(|_| tarae::yield_now());
             assert!(!reader.is_finished());
@@ -65,21 +65,6 @@ fn what_has_begun_is_waited_for() {
             assert_eq!(reader.join().unwrap(), (4, *b"text"));
         });
     });
-}
-
-/// Whether a thread of the pool is inside `read`: the kernel says which call a thread is in.
-fn blocked_in_read() -> bool {
-    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
-    tasks.flatten().any(|task| {
-        let of = |name| std::fs::read_to_string(task.path().join(name)).unwrap_or_default();
-        let number = format!("{} ", read_number());
-        of("comm").starts_with("tarae-blocking") && of("syscall").starts_with(&number)
-    })
-}
-
-/// The number of `read(2)`.
-fn read_number() -> i64 {
-    if cfg!(target_arch = "x86_64") { 0 } else { 63 }
 }
 
 #[test]

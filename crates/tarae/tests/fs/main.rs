@@ -7,4 +7,5 @@
 mod at_once;
 mod calls;
 mod cancel;
+mod starting;
 mod support;
