@@ -5,6 +5,7 @@
 //! process between two figures of memory: each parks its tasks in a process of its own.
 
 mod channels;
+mod files;
 mod locks;
 mod peers;
 
@@ -112,8 +113,10 @@ fn main() {
             MEASURES.iter().for_each(measure);
             parked();
             channels();
+            files();
         }
         ["channels"] => channels(),
+        ["files"] => files(),
         ["parked"] => parked(),
         ["--parked", name] => park(name),
         ["--may-across", times] => channels::print_may_across(times),
@@ -125,7 +128,10 @@ fn main() {
         }
         _ => {
             let names: Vec<&str> = MEASURES.iter().map(|one| one.name).collect();
-            eprintln!("usage: micro [{} | parked | channels]", names.join(" | "));
+            eprintln!(
+                "usage: micro [{} | parked | channels | files]",
+                names.join(" | ")
+            );
             std::process::exit(2);
         }
     }
@@ -173,6 +179,19 @@ fn judge(figure: f64, bound: f64, text: &str) {
 fn channels() {
     channels::run(ROUNDS, |names, figures| {
         print(names, figures);
+    });
+}
+
+fn files() {
+    files::run(ROUNDS, |names, figures, goals| {
+        print(names, figures);
+        let of = |name: &str| {
+            let at = names.iter().position(|one| *one == name);
+            median(&figures[at.expect("somebody who was measured")])
+        };
+        for (ours, times, theirs) in goals {
+            judge(of(ours), times * of(theirs), &format!("{times} x {theirs}"));
+        }
     });
 }
 

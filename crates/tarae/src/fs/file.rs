@@ -24,7 +24,11 @@ use crate::sched::{self, loop_thread};
 use crate::sys;
 
 /// How much is copied at once on a worker's thread, which others wait for: some 50 microseconds.
-const AT_ONCE_MAX: usize = 256 * 1024;
+/// With less the kernel copies more slowly: by half, in pieces of a quarter of it.
+const AT_ONCE_MAX: usize = 1024 * 1024;
+
+/// After a copy of as much others have their turn.
+const TURN_BYTES: usize = 64 * 1024;
 
 /// The file's own position, as an offset of `sys::read_cached`.
 const POSITION: i64 = -1;
@@ -322,7 +326,11 @@ impl File {
         };
         let count = sys::read_cached(self.file.as_raw_fd(), buffers, offset);
         let count = count.ok().filter(|&count| count > 0)?;
-        sched::spend_budget();
+        if count < TURN_BYTES {
+            sched::spend_budget();
+        } else if sched::in_coroutine() {
+            sched::yield_now();
+        }
         Some(count)
     }
 }

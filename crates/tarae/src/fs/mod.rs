@@ -32,7 +32,7 @@
 //!
 //! * **What is in memory is read at once.** A [`File`] is first read with `preadv2(RWF_NOWAIT)`,
 //!   which gives what the page cache has, without a thread, and gives up where it would wait. Up to
-//!   256 KiB are read so in one call; a read may stop short there or where the cache ends, as a
+//!   1 MiB is read so in one call; a read may stop short there or where the cache ends, as a
 //!   read of std's may at any time. Nothing else is done at once: a write, an `open`, a look at the
 //!   metadata may each wait for a disk.
 //! * **Make large calls.** A job costs two wake-ups of threads. [`read()`], [`write()`], [`copy`]
@@ -47,8 +47,8 @@
 //!   cancelled already every call is refused, but for reads of what is in memory; what has to be
 //!   written all the same belongs into a [`shield`](crate::shield), a `BufWriter`'s flush too.
 //! * **Who goes on meanwhile** has [`File::start_read`], [`File::start_write`] and their like,
-//!   which take the buffer and give a [`Completion`](crate::Completion); for all other calls there is
-//!   [`offload::start`](crate::offload::start).
+//!   which take the buffer and give a [`Completion`](crate::Completion); for all other calls there
+//!   is [`offload::start`](crate::offload::start).
 //! * **On the thread of an [event loop](crate::event)** a call that may block is reported, or
 //!   refused with [`WouldBlockLoop`](crate::event::WouldBlockLoop).
 //! * **In a [simulated run](crate::sim)** the files are the real ones: the call is std's, made in

@@ -1,6 +1,8 @@
 //! What is in memory is read at once, and all else by a thread of the pool.
 
+use std::cell::Cell;
 use std::io::{IoSliceMut, Read, Seek, SeekFrom, Write};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use rustix::io::{ReadWriteFlags, preadv2};
@@ -72,20 +74,59 @@ fn what_is_in_memory_needs_no_thread() {
 fn a_large_read_is_cut() {
     alone("at_once::a_large_read_is_cut", || {
         let folder = Folder::new("large");
-        let contents = numbers(1_000_000);
+        let contents = numbers(1_500_000);
         let path = folder.file("file", &contents);
         run_on(1, || {
             let mut file = File::open(path).unwrap();
             let cut = can_tell(&std::fs::File::from(file.try_clone().unwrap()));
             let mut buffer = vec![0; contents.len()];
-            let expected = if cut { 256 * 1024 } else { contents.len() };
+            let expected = if cut { 1024 * 1024 } else { contents.len() };
             assert_eq!(file.read(&mut buffer).unwrap(), expected);
-            assert_eq!(file.read_at(&mut buffer, 1).unwrap(), expected.min(999_999));
+            assert_eq!(
+                file.read_at(&mut buffer, 1).unwrap(),
+                expected.min(1_499_999)
+            );
             // As a job it is whole.
             let mut rest = Vec::new();
             file.read_to_end(&mut rest).unwrap();
             assert_eq!(rest, contents[expected..]);
         });
+    });
+}
+
+/// Reads at once do not wait, so others run in between: after each that copies much, and after a
+/// number of small ones.
+#[test]
+fn who_reads_at_once_lets_others_run() {
+    alone("at_once::who_reads_at_once_lets_others_run", || {
+        let folder = Folder::new("turns");
+        let path = folder.file("file", &numbers(1_000_000));
+        let file = std::fs::File::open(path).unwrap();
+        // What is read by jobs waits.
+        let file = can_tell(&file).then(|| File::from_std(file));
+        for (bytes, reads_max) in [(100_000, 1), (1, 1_024)] {
+            let Some(file) = &file else { continue };
+            run_on(1, || {
+                let reads = Rc::new(Cell::new(0));
+                let theirs = Rc::clone(&reads);
+                let other = tarae::spawn_local(move || {
+                    let seen = (0..5).map(|_| (tarae::yield_now(), theirs.get()).1);
+                    seen.collect::<Vec<usize>>()
+                });
+                let mut buffer = vec![0; bytes];
+                while reads.get() < 6 * reads_max {
+                    assert_eq!(file.read_at(&mut buffer, 0).unwrap(), bytes);
+                    reads.set(reads.get() + 1);
+                }
+                let seen = other.join().unwrap();
+                let at_most = |two: &[usize]| two[1] - two[0] <= reads_max;
+                assert!(
+                    seen[0] <= reads_max && seen.windows(2).all(at_most),
+                    "{seen:?}"
+                );
+            });
+        }
+        assert_eq!(threads(), 0);
     });
 }
 

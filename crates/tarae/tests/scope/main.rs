@@ -11,6 +11,7 @@ mod stress;
 mod support;
 mod table;
 mod table_channels;
+mod table_fs;
 mod table_net;
 mod table_sync;
 mod threads;
