@@ -11,7 +11,7 @@ use tarae::fs::{self, File};
 use tarae::offload::stats;
 use tarae::os::unix::fs::FileExt;
 
-use crate::support::{Folder, Held, alone, kernel, run_on, threads, until};
+use crate::support::{Folder, Held, alone, guarded, kernel, run_on, threads, until};
 
 /// Whether the kernel and the test's file system can tell what is in memory: what is expected
 /// below follows from it.
@@ -53,11 +53,16 @@ fn what_is_in_memory_needs_no_thread() {
             file.read_exact_at(&mut there, 7_000).unwrap();
             assert_eq!(there, contents[7_000..7_100]);
             assert_eq!(file.stream_position().unwrap(), 500_030);
+            // More than the kernel takes.
+            let mut bytes = [[0; 1]; 1_500];
+            let mut each: Vec<_> = bytes.iter_mut().map(|one| IoSliceMut::new(one)).collect();
+            assert_eq!(file.read_vectored(&mut each).unwrap(), 1_024);
+            assert_eq!(bytes.concat()[..1_024], contents[500_030..501_054]);
             assert_eq!(threads(), expected);
             // The end has to be asked for.
             file.seek(SeekFrom::End(0)).unwrap();
-            assert_eq!(file.read(&mut there).unwrap(), 0);
             assert_eq!(threads(), 1);
+            assert_eq!(file.read(&mut there).unwrap(), 0);
             assert_eq!(
                 file.read_at(&mut there, u64::MAX)
                     .unwrap_err()
@@ -76,9 +81,10 @@ fn a_large_read_is_cut() {
         let folder = Folder::new("large");
         let contents = numbers(1_500_000);
         let path = folder.file("file", &contents);
+        let file = std::fs::File::open(path).unwrap();
+        let cut = can_tell(&file);
+        let mut file = File::from_std(file);
         run_on(1, || {
-            let mut file = File::open(path).unwrap();
-            let cut = can_tell(&std::fs::File::from(file.try_clone().unwrap()));
             let mut buffer = vec![0; contents.len()];
             let expected = if cut { 1024 * 1024 } else { contents.len() };
             assert_eq!(file.read(&mut buffer).unwrap(), expected);
@@ -87,6 +93,13 @@ fn a_large_read_is_cut() {
                 expected.min(1_499_999)
             );
             // As a job it is whole.
+            assert_eq!(threads(), usize::from(!cut));
+            file.rewind().unwrap();
+            let (one, other) = buffer.split_at_mut(700_000);
+            let mut both = [IoSliceMut::new(one), IoSliceMut::new(other)];
+            assert_eq!(file.read_vectored(&mut both).unwrap(), contents.len());
+            assert_eq!(threads(), 1);
+            file.seek(SeekFrom::Start(expected as u64)).unwrap();
             let mut rest = Vec::new();
             file.read_to_end(&mut rest).unwrap();
             assert_eq!(rest, contents[expected..]);
@@ -182,7 +195,7 @@ fn nobody_waits_for_the_position_on_a_worker() {
         let file = options.read(true).write(true).open(path).unwrap();
         let can_tell = can_tell(&file);
         let file = File::from_std(file);
-        let other = file.try_clone().unwrap();
+        let (other, third) = (file.try_clone().unwrap(), file.try_clone().unwrap());
         let held = Held::new();
         run_on(1, || {
             let writer = tarae::spawn(move || (&file).write_all(b"ab"));
@@ -200,9 +213,12 @@ fn nobody_waits_for_the_position_on_a_worker() {
                 (two, position)
             });
             until(|| stats().blocking.queued == 2);
+            let seeker = tarae::spawn(move || (&third).stream_position().unwrap());
+            until(|| stats().blocking.queued == 3);
             drop(held);
             writer.join().unwrap().unwrap();
             assert_eq!(reader.join().unwrap(), (*b"23", 4));
+            assert_eq!(seeker.join().unwrap(), 4);
         });
     });
 }
@@ -254,6 +270,23 @@ fn a_simulated_run_has_no_threads() {
         assert_eq!(orders, (0..5).map(run).collect::<Vec<_>>());
         assert!(orders.iter().any(|order| *order != orders[0]));
         assert_eq!(threads(), 0);
+    });
+}
+
+/// There what the system has in memory changes nothing: a read waits for its turn, and is refused
+/// as one that waits.
+#[test]
+fn a_simulated_run_does_not_read_at_once() {
+    guarded("reads in a simulated run", || {
+        let folder = Folder::new("simulated-read");
+        let file = File::open(folder.file("file", b"contents")).unwrap();
+        let run = || {
+            let token = tarae::CancelToken::new();
+            token.cancel();
+            let read = token.run(|| file.read_at(&mut [0], 0));
+            assert!(tarae::Cancelled::is(&read.unwrap_err()));
+        };
+        tarae::sim::run(1, run).unwrap();
     });
 }
 

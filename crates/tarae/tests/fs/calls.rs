@@ -149,6 +149,9 @@ fn options_and_conversions() {
         }
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         assert_eq!(fs::read(&path).unwrap(), b"abab");
+        let mut flags = File::options();
+        flags.read(true).custom_flags(libc::O_DIRECTORY);
+        assert_eq!(kind(flags.open(&path)), ErrorKind::NotADirectory);
         let mut plain = std::fs::OpenOptions::new();
         plain.write(true).truncate(true);
         let file = OpenOptions::from(plain).open(&path).unwrap();

@@ -8,7 +8,7 @@ use tarae::Cancelled;
 use tarae::fs::{self, File};
 use tarae::offload::stats;
 
-use crate::support::{Folder, Held, alone, in_read, run_on, until};
+use crate::support::{Folder, Held, alone, guarded, in_read, run_on, until};
 
 #[test]
 fn what_has_not_begun_is_not_done() {
@@ -31,6 +31,26 @@ fn what_has_not_begun_is_not_done() {
         });
         drop(held);
         run_on(1, || assert_eq!(fs::read(&path).unwrap(), b"old"));
+    });
+}
+
+/// A call that is one job does all of its work or none, in memory or not.
+#[test]
+fn a_read_to_the_end_is_all_or_nothing() {
+    guarded("a read to the end that is cut short", || {
+        let folder = Folder::new("all-or-nothing");
+        let file = File::open(folder.file("file", b"contents")).unwrap();
+        run_on(1, || {
+            let token = tarae::CancelToken::new();
+            token.cancel();
+            let (mut bytes, mut text) = (Vec::new(), String::new());
+            token.run(|| {
+                assert!(Cancelled::is(&(&file).read_to_end(&mut bytes).unwrap_err()));
+                assert!(Cancelled::is(&(&file).read_to_string(&mut text).unwrap_err()));
+            });
+            assert_eq!((bytes.len(), text.len()), (0, 0));
+            assert_eq!((&file).read_to_end(&mut bytes).unwrap(), 8);
+        });
     });
 }
 
@@ -80,7 +100,8 @@ fn an_iteration_that_is_cut_short_ends() {
             token.run(|| {
                 for entry in &mut entries {
                     match entry {
-                        Ok(_) => given += 1,
+                        // The kinds came with the names.
+                        Ok(entry) => given += u32::from(entry.file_type().unwrap().is_file()),
                         Err(error) => {
                             assert!(Cancelled::is(&error), "{error}");
                             errors += 1;
