@@ -19,6 +19,21 @@ const FETCHED_MAX: usize = 256;
 ///
 /// In a coroutine one job fetches up to 256 entries, the first ones when the directory is opened.
 /// An error, of the system or since the caller was cut short, is given once and ends the iteration.
+/// On a plain thread so many are fetched at once too, right there.
+///
+/// # Examples
+///
+/// ```
+/// tarae::run(|| -> std::io::Result<()> {
+///     let mut entries = tarae::fs::read_dir("/proc/self/ns")?;
+///     // Waits for a thread of the pool when those that were fetched are used up.
+///     let first = entries.next().expect("there are some")?;
+///     println!("{}, and {} more", first.path().display(), entries.count());
+///     Ok(())
+/// })?
+/// # ;
+/// # std::io::Result::Ok(())
+/// ```
 #[derive(Debug)]
 pub struct ReadDir {
     entries: fs::ReadDir,

@@ -137,14 +137,37 @@ impl File {
         options.read(true).write(true).create_new(true).open(path)
     }
 
-    /// How to open a file, to be said in detail: [`OpenOptions::new`].
+    /// How to open a file, to be said in detail: [`OpenOptions::new`]. Does not wait.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let file = tarae::fs::File::options().read(true).open("/proc/self/status")?;
+    /// assert!(file.metadata()?.is_file());
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn options() -> OpenOptions {
         OpenOptions::new()
     }
 
     /// Takes over a file of std's. Who goes on using duplicates of it may keep a worker waiting
     /// here while a call on them uses the file's position; those of
-    /// [`try_clone`](File::try_clone) do not.
+    /// [`try_clone`](File::try_clone) do not. Does not wait.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::Read;
+    ///
+    /// let mut file = tarae::fs::File::from_std(std::fs::File::open("/proc/self/status")?);
+    /// let mut name = [0; 5];
+    /// file.read_exact(&mut name)?;
+    /// // The position has come with it.
+    /// let mut std = file.into_std();
+    /// std.read_exact(&mut name)?;
+    /// assert_eq!(name[0], b'\t');
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn from_std(file: fs::File) -> File {
         File {
             file: Arc::new(file),
@@ -153,11 +176,15 @@ impl File {
     }
 
     /// Gives the file as std's type. While a call that was [started](File::start_read) is under way
-    /// it is a duplicate, and the call keeps the other one.
+    /// it is a duplicate, and the call keeps the other one. Does not wait.
     ///
     /// # Panics
     ///
     /// When it has to be a duplicate, and no descriptor is free.
+    ///
+    /// # Examples
+    ///
+    /// See [`from_std`](File::from_std).
     pub fn into_std(self) -> fs::File {
         Arc::try_unwrap(self.file).unwrap_or_else(|file| {
             let duplicate = file.try_clone();
@@ -203,7 +230,8 @@ impl File {
     /// let path = std::env::temp_dir().join(format!("tarae-length-{}", std::process::id()));
     /// let file = tarae::fs::File::create(&path)?;
     /// file.set_len(1_000)?;
-    /// file.sync_all()?;
+    /// file.sync_data()?; // The length,
+    /// file.sync_all()?; // and when it was modified.
     /// assert_eq!(file.metadata()?.len(), 1_000);
     /// tarae::fs::remove_file(&path)?;
     /// # std::io::Result::Ok(())
@@ -259,7 +287,16 @@ impl File {
     ///
     /// # Examples
     ///
-    /// See [`set_permissions`](super::set_permissions).
+    /// ```
+    /// use tarae::os::unix::fs::PermissionsExt;
+    ///
+    /// let path = std::env::temp_dir().join(format!("tarae-owner-{}", std::process::id()));
+    /// let file = tarae::fs::File::create(&path)?;
+    /// file.set_permissions(PermissionsExt::from_mode(0o600))?;
+    /// assert_eq!(file.metadata()?.permissions().mode() & 0o777, 0o600);
+    /// tarae::fs::remove_file(&path)?;
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn set_permissions(&self, permissions: Permissions) -> io::Result<()> {
         self.job(move |file| file.set_permissions(permissions))
     }
@@ -281,6 +318,8 @@ impl File {
     /// let times = FileTimes::new().set_accessed(SystemTime::UNIX_EPOCH);
     /// file.set_times(times.set_modified(SystemTime::UNIX_EPOCH))?;
     /// assert_eq!(file.metadata()?.modified()?, SystemTime::UNIX_EPOCH);
+    /// file.set_modified(SystemTime::now())?;
+    /// assert!(file.metadata()?.modified()? > SystemTime::UNIX_EPOCH);
     /// tarae::fs::remove_file(&path)?;
     /// # std::io::Result::Ok(())
     /// ```
@@ -532,18 +571,27 @@ impl IntoRawFd for File {
 
 crate::driver::source::from_raw_fd!(File);
 
-/// How to open a file; mirrors [`std::fs::OpenOptions`].
+/// How to open a file; mirrors [`std::fs::OpenOptions`]. Only [`open`](OpenOptions::open) waits.
 ///
 /// # Examples
 ///
 /// ```
-/// use std::io::Write;
+/// use std::io::{Seek, Write, read_to_string};
 /// use tarae::fs::OpenOptions;
 /// use tarae::os::unix::fs::OpenOptionsExt;
 ///
 /// let path = std::env::temp_dir().join(format!("tarae-options-{}", std::process::id()));
+/// let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
+/// file.write_all(b"a line\n")?;
+/// file.rewind()?;
+/// assert_eq!(read_to_string(&file)?, "a line\n");
+///
 /// let mut log = OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?;
-/// log.write_all(b"a line\n")?;
+/// log.write_all(b"another\n")?;
+/// assert_eq!(tarae::fs::read(&path)?, b"a line\nanother\n");
+///
+/// OpenOptions::new().write(true).truncate(true).open(&path)?;
+/// assert_eq!(tarae::fs::metadata(&path)?.len(), 0);
 /// tarae::fs::remove_file(&path)?;
 /// # std::io::Result::Ok(())
 /// ```
@@ -593,11 +641,15 @@ impl OpenOptions {
         self
     }
 
-    /// Opens the file.
+    /// Opens the file. In a coroutine this is a job, always: see [the module](super).
     ///
     /// # Errors
     ///
     /// Those of std's call, and of a [job that was not begun](super).
+    ///
+    /// # Examples
+    ///
+    /// See [`OpenOptions`].
     pub fn open(&self, path: impl AsRef<Path>) -> io::Result<File> {
         let path = path.as_ref();
         Pool::Blocking

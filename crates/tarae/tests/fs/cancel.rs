@@ -46,7 +46,9 @@ fn a_read_to_the_end_is_all_or_nothing() {
             let (mut bytes, mut text) = (Vec::new(), String::new());
             token.run(|| {
                 assert!(Cancelled::is(&(&file).read_to_end(&mut bytes).unwrap_err()));
-                assert!(Cancelled::is(&(&file).read_to_string(&mut text).unwrap_err()));
+                assert!(Cancelled::is(
+                    &(&file).read_to_string(&mut text).unwrap_err()
+                ));
             });
             assert_eq!((bytes.len(), text.len()), (0, 0));
             assert_eq!((&file).read_to_end(&mut bytes).unwrap(), 8);
