@@ -63,13 +63,25 @@ fn what_is_in_memory_needs_no_thread() {
             file.seek(SeekFrom::End(0)).unwrap();
             assert_eq!(threads(), 1);
             assert_eq!(file.read(&mut there).unwrap(), 0);
-            assert_eq!(
-                file.read_at(&mut there, u64::MAX)
-                    .unwrap_err()
-                    .raw_os_error(),
-                Some(22)
-            );
             assert_eq!(file.stream_position().unwrap(), 1_000_000);
+        });
+    });
+}
+
+/// Nothing read need not be the end of the file: some kernels say so of what is not in memory.
+#[test]
+fn the_end_has_to_be_asked_for() {
+    alone("at_once::the_end_has_to_be_asked_for", || {
+        let folder = Folder::new("end");
+        let path = folder.file("file", b"contents");
+        let mut file = File::from_std(std::fs::File::open(path).unwrap());
+        run_on(1, || {
+            assert_eq!(file.read_at(&mut [0], 8).unwrap(), 0);
+            assert_eq!(threads(), 1);
+            // Which is -1 to the kernel, and would be the file's position.
+            let beyond = file.read_at(&mut [0], u64::MAX).unwrap_err();
+            assert_eq!(beyond.raw_os_error(), Some(22));
+            assert_eq!(file.stream_position().unwrap(), 0);
         });
     });
 }
