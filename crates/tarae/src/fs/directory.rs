@@ -57,10 +57,8 @@ impl ReadDir {
     fn fetch(&mut self) {
         while !self.ended && self.fetched.len() < FETCHED_MAX {
             match self.entries.next() {
-                Some(entry) => {
-                    self.ended = entry.is_err();
-                    self.fetched.push_back(entry.map(DirEntry::new));
-                }
+                // After an error std's iteration gives no more.
+                Some(entry) => self.fetched.push_back(entry.map(DirEntry::new)),
                 None => self.ended = true,
             }
         }

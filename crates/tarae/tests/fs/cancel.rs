@@ -8,7 +8,7 @@ use tarae::Cancelled;
 use tarae::fs::{self, File};
 use tarae::offload::stats;
 
-use crate::support::{Folder, Held, alone, guarded, in_read, run_on, until};
+use crate::support::{Folder, Held, alone, guarded, in_read, kernel, run_on, until};
 
 #[test]
 fn what_has_not_begun_is_not_done() {
@@ -86,6 +86,21 @@ fn what_has_begun_is_waited_for() {
             writer.write_all(b"text").unwrap();
             assert_eq!(reader.join().unwrap(), (4, *b"text"));
         });
+    });
+}
+
+#[test]
+fn an_error_of_the_system_ends_an_iteration() {
+    alone("cancel::an_error_of_the_system_ends_an_iteration", || {
+        kernel::without_directories();
+        let test = || {
+            let mut entries = fs::read_dir("/").unwrap();
+            let error = entries.next().unwrap().unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(libc::EIO));
+            assert!(entries.next().is_none());
+        };
+        test();
+        run_on(1, test);
     });
 }
 

@@ -50,3 +50,11 @@ pub(crate) fn without_cached_reads() {
     let any = SeccompCondition::new(5, Dword, Ge, 0).unwrap();
     refuse(libc::SYS_preadv2, vec![any], libc::EAGAIN);
 }
+
+/// As a disk whose directories cannot be read.
+#[allow(dead_code, reason = "not every test program needs each of these")]
+pub(crate) fn without_directories() {
+    // A condition that always holds.
+    let any = SeccompCondition::new(0, Dword, Ge, 0).unwrap();
+    refuse(libc::SYS_getdents64, vec![any], libc::EIO);
+}
