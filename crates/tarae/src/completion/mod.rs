@@ -11,7 +11,9 @@
 //! | [`start_read`], [`start_write`], [`start_accept`], [`start_connect`] | a socket's | below |
 //!
 //! A socket's call that is started on a worker's thread is made by the worker's event loop, without
-//! a coroutine or a stack; one that is started elsewhere by a thread of the blocking pool.
+//! a coroutine or a stack; one that is started elsewhere by a thread of the blocking pool. (A
+//! [Unix socket](crate::os::unix::net::UnixStream::start_connect) that waits for room in a
+//! listener's queue, of which the kernel does not tell, takes a coroutine.)
 //!
 //! The result is had in one of these ways:
 //!

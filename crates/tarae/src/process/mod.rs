@@ -58,8 +58,7 @@ pub use std::process::{
 
 /// How to start a child process; mirrors [`std::process::Command`].
 ///
-/// For what std has on Unix only, such as `uid` or `process_group`, use
-/// [`as_std_mut`](Command::as_std_mut).
+/// [`CommandExt`](crate::os::unix::process::CommandExt) has what std has on Unix only.
 ///
 /// # Examples
 ///
@@ -248,7 +247,7 @@ impl Command {
         &self.command
     }
 
-    /// As std's type, for what is not here.
+    /// As std's type, for what is not here: `pre_exec`.
     ///
     /// Streams that are set there are used by `spawn` and `status`; `output` takes its own defaults
     /// for those that were not set by this type.
@@ -256,12 +255,9 @@ impl Command {
     /// # Examples
     ///
     /// ```
-    /// use std::os::unix::process::CommandExt;
-    ///
     /// let mut command = tarae::process::Command::new("sh");
-    /// command.as_std_mut().arg0("another name");
-    /// let output = command.args(["-c", "echo $0"]).output()?;
-    /// assert_eq!(output.stdout, b"another name\n");
+    /// command.as_std_mut().args(["-c", "echo $0", "by std"]);
+    /// assert_eq!(command.output()?.stdout, b"by std\n");
     /// # std::io::Result::Ok(())
     /// ```
     pub fn as_std_mut(&mut self) -> &mut std::process::Command {
