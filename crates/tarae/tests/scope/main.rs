@@ -12,6 +12,7 @@ mod support;
 mod table;
 mod table_channels;
 mod table_net;
+mod table_process;
 mod table_sync;
 mod threads;
 mod tokens;
