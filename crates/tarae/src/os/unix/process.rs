@@ -47,12 +47,13 @@ pub trait CommandExt: sealed::Sealed {
     ///
     /// # Errors
     ///
-    /// As for [`Command::spawn`], but that no job is needed. Streams, directory and environment of
-    /// this process may have been changed by then, as by std's.
+    /// As for [`Command::spawn`], but that no job is needed. This process is not as it was then, with
+    /// std's either: streams and directory may be those of the command, no signal is blocked in this
+    /// thread any more, and a broken pipe ends the process. Say why, and end it.
     ///
     /// # Examples
     ///
-    /// ```
+    /// ```standalone_crate
     /// use tarae::os::unix::process::CommandExt;
     ///
     /// let error = tarae::process::Command::new("/no/such/program").exec();
