@@ -185,6 +185,10 @@ enum Stage {
 }
 
 /// What [`Completion::try_get`] finds.
+///
+/// # Examples
+///
+/// See [`Completion::try_get`].
 #[derive(Debug)]
 pub enum Check<T> {
     /// The call has not completed.
@@ -197,6 +201,10 @@ pub enum Check<T> {
 
 /// Runs jobs somewhere: where [`Completion::on_complete_in`] has callbacks run. Any
 /// `Fn(Box<dyn FnOnce() + Send>)` is one.
+///
+/// # Examples
+///
+/// See [`Completion::on_complete_in`], and [`Handle`](crate::event::Handle), which is one.
 pub trait Executor: Send + 'static {
     /// Has `job` run, once. Called by the thread that completes, on which it must not wait, or by
     /// the one that registers: an executor that runs it right here runs it there.
@@ -246,6 +254,16 @@ impl<T: Send + 'static> Completion<T> {
     }
 
     /// Whether the result has come; whether or not it was taken.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let call = tarae::offload::start(|| 6 * 7);
+    /// while !call.is_complete() {
+    ///     std::thread::yield_now(); // Or something better to do.
+    /// }
+    /// assert_eq!(call.wait().unwrap(), 42);
+    /// ```
     pub fn is_complete(&self) -> bool {
         self.operation.core().state.is_complete()
     }
@@ -324,6 +342,10 @@ impl<T: Send + 'static> Completion<T> {
     /// See [`CompletionError`]; [`is_cancelled`](CompletionError::is_cancelled) and
     /// [`is_timeout`](CompletionError::is_timeout) also when the wait itself was cut short by a
     /// cancellation or a [deadline](crate::cancel): the call goes on then, detached.
+    ///
+    /// # Examples
+    ///
+    /// See [`Completion`].
     pub fn wait(mut self) -> Result<T, CompletionError> {
         if self.stage == Stage::Gone {
             return Err(CompletionError::taken());
@@ -523,11 +545,19 @@ impl<T: Send + 'static> fmt::Debug for Completion<T> {
 }
 
 /// Cancels an asynchronous call; see [`Completion::canceller`].
+///
+/// # Examples
+///
+/// See [`Completion::canceller`].
 #[derive(Clone)]
 pub struct Canceller(Arc<dyn Cancel>);
 
 impl Canceller {
     /// As [`Completion::cancel`]; does nothing when the call has completed.
+    ///
+    /// # Examples
+    ///
+    /// See [`Completion::canceller`].
     pub fn cancel(&self) {
         Arc::clone(&self.0).cancel();
     }

@@ -78,17 +78,41 @@ pub struct Command {
 impl Command {
     /// The program of that path, or, if it has no slash, of that name on the `PATH`; without
     /// arguments, with this process's environment, directory and streams.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let status = tarae::process::Command::new("true").status()?;
+    /// assert!(status.success());
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn new(program: impl AsRef<OsStr>) -> Command {
         Command::from(std::process::Command::new(program))
     }
 
     /// Adds an argument.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let output = tarae::process::Command::new("echo").arg("to be").output()?;
+    /// assert_eq!(output.stdout, b"to be\n");
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn arg(&mut self, argument: impl AsRef<OsStr>) -> &mut Command {
         self.command.arg(argument);
         self
     }
 
     /// Adds arguments.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let output = tarae::process::Command::new("echo").args(["to", "be"]).output()?;
+    /// assert_eq!(output.stdout, b"to be\n");
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn args<I, S>(&mut self, arguments: I) -> &mut Command
     where
         I: IntoIterator<Item = S>,
@@ -99,12 +123,25 @@ impl Command {
     }
 
     /// Sets a variable of its environment.
+    ///
+    /// # Examples
+    ///
+    /// See [`Command`].
     pub fn env(&mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> &mut Command {
         self.command.env(key, value);
         self
     }
 
     /// Sets variables of its environment.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut command = tarae::process::Command::new("sh");
+    /// let output = command.args(["-c", "echo $A$B"]).envs([("A", "1"), ("B", "2")]).output()?;
+    /// assert_eq!(output.stdout, b"12\n");
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn envs<I, K, V>(&mut self, variables: I) -> &mut Command
     where
         I: IntoIterator<Item = (K, V)>,
@@ -116,24 +153,63 @@ impl Command {
     }
 
     /// Takes a variable out of its environment.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut command = tarae::process::Command::new("sh");
+    /// command.args(["-c", "echo $A$B"]).envs([("A", "1"), ("B", "2")]).env_remove("A");
+    /// assert_eq!(command.output()?.stdout, b"2\n");
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn env_remove(&mut self, key: impl AsRef<OsStr>) -> &mut Command {
         self.command.env_remove(key);
         self
     }
 
     /// Takes all variables out of its environment.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let output = tarae::process::Command::new("env").env_clear().output()?;
+    /// assert_eq!(output.stdout, b"");
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn env_clear(&mut self) -> &mut Command {
         self.command.env_clear();
         self
     }
 
     /// The directory it starts in.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let output = tarae::process::Command::new("pwd").current_dir("/proc").output()?;
+    /// assert_eq!(output.stdout, b"/proc\n");
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn current_dir(&mut self, directory: impl AsRef<Path>) -> &mut Command {
         self.command.current_dir(directory);
         self
     }
 
     /// Its standard input. Default: this process's, with [`output`](Command::output) none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tarae::process::{Command, Stdio};
+    ///
+    /// // A pipe to write to, nothing, a file, or another child's output.
+    /// let file = tarae::fs::File::open("/proc/self/comm")?;
+    /// let output = Command::new("cat").stdin(file).output()?;
+    /// assert!(!output.stdout.is_empty());
+    /// let output = Command::new("cat").stdin(Stdio::null()).output()?;
+    /// assert!(output.stdout.is_empty());
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn stdin(&mut self, stream: impl Into<Stdio>) -> &mut Command {
         self.command.stdin(stream);
         self.set[0] = true;
@@ -141,6 +217,20 @@ impl Command {
     }
 
     /// Its standard output. Default: this process's, with [`output`](Command::output) a pipe.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::Read;
+    /// use tarae::process::{Command, Stdio};
+    ///
+    /// let mut child = Command::new("echo").arg("to be").stdout(Stdio::piped()).spawn()?;
+    /// let mut text = String::new();
+    /// child.stdout.take().unwrap().read_to_string(&mut text)?;
+    /// assert_eq!(text, "to be\n");
+    /// child.wait()?;
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn stdout(&mut self, stream: impl Into<Stdio>) -> &mut Command {
         self.command.stdout(stream);
         self.set[1] = true;
@@ -148,6 +238,18 @@ impl Command {
     }
 
     /// Its standard error. Default: this process's, with [`output`](Command::output) a pipe.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tarae::process::{Command, Stdio};
+    ///
+    /// let mut command = Command::new("sh");
+    /// command.args(["-c", "echo failed >&2"]);
+    /// assert_eq!(command.output()?.stderr, b"failed\n");
+    /// assert_eq!(command.stderr(Stdio::null()).output()?.stderr, b"");
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn stderr(&mut self, stream: impl Into<Stdio>) -> &mut Command {
         self.command.stderr(stream);
         self.set[2] = true;
@@ -223,26 +325,56 @@ impl Command {
     }
 
     /// The program.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut command = tarae::process::Command::new("echo");
+    /// command.arg("to be").env("A", "1").current_dir("/proc");
+    /// assert_eq!(command.get_program(), "echo");
+    /// assert!(command.get_args().eq(["to be"]));
+    /// assert_eq!(command.get_envs().count(), 1);
+    /// assert_eq!(command.get_current_dir(), Some(std::path::Path::new("/proc")));
+    /// ```
     pub fn get_program(&self) -> &OsStr {
         self.command.get_program()
     }
 
     /// The arguments, without the program.
+    ///
+    /// # Examples
+    ///
+    /// See [`get_program`](Command::get_program).
     pub fn get_args(&self) -> CommandArgs<'_> {
         self.command.get_args()
     }
 
     /// What was set of the environment, and what was removed.
+    ///
+    /// # Examples
+    ///
+    /// See [`get_program`](Command::get_program).
     pub fn get_envs(&self) -> CommandEnvs<'_> {
         self.command.get_envs()
     }
 
     /// The directory it starts in, if that was set.
+    ///
+    /// # Examples
+    ///
+    /// See [`get_program`](Command::get_program).
     pub fn get_current_dir(&self) -> Option<&Path> {
         self.command.get_current_dir()
     }
 
     /// As std's type.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let command = tarae::process::Command::new("echo");
+    /// assert_eq!(format!("{:?}", command.as_std()), format!("{command:?}"));
+    /// ```
     pub fn as_std(&self) -> &std::process::Command {
         &self.command
     }

@@ -287,3 +287,23 @@ pub(super) fn read_both(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Pipe, ROUND_BYTES, Reading};
+
+    /// What is always readable, as a file is, keeps nobody from the other pipe.
+    #[test]
+    fn a_round_ends_although_there_is_more() {
+        let fd = rustix::fs::memfd_create("pipe", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+        rustix::fs::ftruncate(&fd, ROUND_BYTES + 1).unwrap();
+        let mut reading = Reading {
+            pipe: Some(Pipe::new(fd).unwrap()),
+            data: Vec::new(),
+        };
+        reading.advance().unwrap();
+        assert!(reading.pipe.is_some() && reading.data.len() as u64 == ROUND_BYTES);
+        reading.advance().unwrap();
+        assert!(reading.pipe.is_none() && reading.data.len() as u64 == ROUND_BYTES + 1);
+    }
+}

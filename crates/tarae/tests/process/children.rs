@@ -213,6 +213,8 @@ fn a_start_that_fails_leaves_no_child() {
         without_pidfds();
         let test = || {
             let mut command = Command::new("sleep");
+            // It lets go of what tells of this test's own end.
+            command.stdout(Stdio::null()).stderr(Stdio::null());
             command.arg("3600").stdin(Stdio::piped());
             let started = command.as_std_mut().spawn();
             let mut other = started.unwrap();
@@ -320,9 +322,8 @@ fn streams_are_as_before_after_output() {
 fn what_unix_has_is_passed_on() {
     both("commands on Unix", || {
         use tarae::os::unix::process::CommandExt;
-        let of = |command: &mut Command| {
-            String::from_utf8(command.output().unwrap().stdout).unwrap()
-        };
+        let of =
+            |command: &mut Command| String::from_utf8(command.output().unwrap().stdout).unwrap();
         assert_eq!(of(shell("echo $0").arg0("other")), "other\n");
         // The fifth word is the group, of `cut` itself; the shell's is its own number.
         let group = "echo $$; cut -d ' ' -f 5 /proc/self/stat";

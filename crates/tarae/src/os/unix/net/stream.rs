@@ -150,6 +150,7 @@ impl UnixStream {
     /// # Examples
     ///
     /// ```
+    /// use std::os::linux::net::SocketAddrExt;
     /// use tarae::os::unix::net::{SocketAddr, UnixStream};
     ///
     /// let nobody = SocketAddr::from_abstract_name(b"nobody has this name")?;
