@@ -34,6 +34,8 @@
 //!   leave the child alone: it can be waited for again, or killed.
 //! * **A `Child` that is dropped** goes on, as std's does, and what is left of it when it ends
 //!   stays until this process ends: wait for it.
+//! * **Others that wait for any child** of this process take the ends of children away, and so does
+//!   ignoring `SIGCHLD`: waiting for a child is an error then.
 //! * **Kernels** before Linux 5.4 cannot wait for a child by its pidfd: starting one is an error.
 //! * **In a [simulated run](crate::sim)** there are no children: starting one is an error.
 //!
@@ -256,12 +258,14 @@ impl Command {
         self
     }
 
-    /// Starts the child. Parks the coroutine until it has begun its program.
+    /// Starts the child. Parks the coroutine, or blocks the plain thread, until it has begun its
+    /// program.
     ///
     /// # Errors
     ///
     /// `NotFound` when there is no such program; those of std's call, of `pidfd_open(2)`, and of a
-    /// [job that was not begun](super::fs); [`Unsupported`](io::ErrorKind::Unsupported) in a
+    /// [job that was not begun](super::fs), among them those of a cancellation and a deadline; no
+    /// child is there then; [`Unsupported`](io::ErrorKind::Unsupported) in a
     /// [simulated run](crate::sim).
     ///
     /// # Examples

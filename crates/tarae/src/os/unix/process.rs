@@ -47,9 +47,9 @@ pub trait CommandExt: sealed::Sealed {
     ///
     /// # Errors
     ///
-    /// As for [`Command::spawn`], but that no job is needed. This process is not as it was then, with
-    /// std's either: streams and directory may be those of the command, no signal is blocked in this
-    /// thread any more, and a broken pipe ends the process. Say why, and end it.
+    /// As for [`Command::spawn`], but that no job is needed. This process is not as it was then,
+    /// with std's either: streams and directory may be those of the command, no signal is blocked
+    /// in this thread any more, and a broken pipe ends the process. Say why, and end it.
     ///
     /// # Examples
     ///
