@@ -1,8 +1,10 @@
 //! Starting children, and their ends.
 
+use std::cell::RefCell;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
+use std::rc::Rc;
 use std::time::Duration;
 
 use tarae::Cancelled;
@@ -254,18 +256,18 @@ fn nothing_is_done_by_number() {
 #[test]
 fn ends_are_told_as_std_tells_them() {
     both("how children end", || {
+        // There may be a core.
+        let directory = format!("tarae-ends-{}", std::process::id());
+        let directory = std::env::temp_dir().join(directory);
+        std::fs::create_dir_all(&directory).unwrap();
         for end in ["exit 7", "kill -9 $$", "ulimit -c unlimited; kill -ABRT $$"] {
-            let told = |mut command: std::process::Command| {
-                command.current_dir(std::env::temp_dir());
-                command.status().unwrap().into_raw()
-            };
-            let script = shell(end);
-            let mut plain = std::process::Command::new("sh");
-            plain.args(script.get_args());
-            let mut ours = script;
-            ours.current_dir(std::env::temp_dir());
-            assert_eq!(ours.status().unwrap().into_raw(), told(plain), "{end}");
+            let mut ours = shell(end);
+            let ours = ours.current_dir(&directory).status().unwrap();
+            let mut theirs = std::process::Command::from(shell(end));
+            let theirs = theirs.current_dir(&directory).status().unwrap();
+            assert_eq!(ours.into_raw(), theirs.into_raw(), "{end}");
         }
+        std::fs::remove_dir_all(&directory).unwrap();
     });
 }
 
@@ -315,6 +317,31 @@ fn streams_are_as_before_after_output() {
         let mut child = command.spawn().unwrap();
         assert!(child.stdin.is_none() && child.stdout.is_none() && child.stderr.is_none());
         assert!(child.wait().unwrap().success());
+    });
+}
+
+/// The standard input is this process's, unless `output` starts the child. This program again, with
+/// a pipe for an input.
+#[test]
+fn output_gives_nothing_to_read() {
+    const NAME: &str = "children::output_gives_nothing_to_read";
+    const VARIABLE: &str = "TARAE_TEST_INPUT";
+    guarded("the input of output", || {
+        if std::env::var_os(VARIABLE).is_some() {
+            let mut command = shell("readlink /proc/self/fd/0");
+            let of_output = command.output().unwrap();
+            assert_eq!(of_output.stdout, b"/dev/null\n");
+            let child = command.stdout(Stdio::piped()).spawn().unwrap();
+            let of_spawn = child.wait_with_output().unwrap();
+            assert!(of_spawn.stdout.starts_with(b"pipe:"));
+            return;
+        }
+        let mut again = Command::new(std::env::current_exe().unwrap());
+        again.args([NAME, "--exact", "--nocapture"]);
+        again.env(VARIABLE, "1").stdin(Stdio::piped());
+        let output = again.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
     });
 }
 
@@ -369,7 +396,7 @@ fn a_program_takes_the_place_of_this_one() {
 #[test]
 fn a_simulated_run_has_no_children() {
     guarded("no children in simulated runs", || {
-        let error = tarae::sim::run(1, || shell("exit 0").status().unwrap_err()).unwrap();
+        let error = tarae::sim::run(1, || shell("exit 0").spawn().unwrap_err()).unwrap();
         assert_eq!(error.value.kind(), ErrorKind::Unsupported);
     });
 }
@@ -381,13 +408,19 @@ fn an_event_loop_is_not_blocked() {
         let events = EventLoop::new().unwrap();
         events.set_strict(true);
         let input = child.stdin.take();
+        // A panic in the handler would end that alone.
+        let told = Rc::new(RefCell::new(Vec::new()));
+        let results = Rc::clone(&told);
         let handler = move |_: &EventLoop| {
-            assert!(WouldBlockLoop::is(&shell("exit 0").spawn().unwrap_err()));
-            assert!(WouldBlockLoop::is(&child.wait().unwrap_err()));
+            results.borrow_mut().push(shell("exit 0").spawn().map(drop));
+            results.borrow_mut().push(child.wait().map(drop));
             child.kill().unwrap();
         };
         events.after(Duration::ZERO, handler);
         events.run().unwrap();
         drop(input);
+        let refused = |result: &std::io::Result<()>| matches!(result, Err(error) if WouldBlockLoop::is(error));
+        assert_eq!(told.borrow().len(), 2);
+        assert!(told.borrow().iter().all(refused), "{told:?}");
     });
 }
