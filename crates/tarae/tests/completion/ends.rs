@@ -323,7 +323,7 @@ impl AsMut<[u8]> for BombBuffer {
     }
 }
 
-/// Dropped on the frame that cancels, on a worker's loop and on a pool's thread: the panic ends
+/// Dropped on the frame that cancels or drops the handle, on a worker's loop and on a pool's thread: the panic ends
 /// nothing there.
 #[test]
 fn a_panic_of_a_detached_result_ends_nothing_else() {
@@ -341,6 +341,10 @@ fn a_panic_of_a_detached_result_ends_nothing_else() {
             canceller.cancel();
             open.send(()).unwrap();
             held.wait().unwrap();
+            // With the handle, which has it by then.
+            let call = offload::start(|| Bomb);
+            until(|| call.is_complete());
+            drop(call);
             // The pool's thread goes on.
             let (open, pass) = gate();
             drop(offload::start(move || {
