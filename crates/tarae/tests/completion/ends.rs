@@ -323,8 +323,8 @@ impl AsMut<[u8]> for BombBuffer {
     }
 }
 
-/// Dropped on the frame that cancels or drops the handle, on a worker's loop and on a pool's thread: the panic ends
-/// nothing there.
+/// Dropped on the frame that cancels or drops the handle, on a worker's loop and on a pool's
+/// thread: the panic ends nothing there.
 #[test]
 fn a_panic_of_a_detached_result_ends_nothing_else() {
     alone(
