@@ -61,7 +61,7 @@ impl Drop for Running<'_> {
 /// Going round.
 impl EventLoop {
     /// Calls handlers until [`stop`](EventLoop::stop), or until there is nothing left to wait for:
-    /// no source, and no [`Handle`]. Then it can be run again.
+    /// no source, and no [`Handle`](super::Handle). Then it can be run again.
     ///
     /// # Errors
     ///
@@ -72,7 +72,7 @@ impl EventLoop {
     ///
     /// # Examples
     ///
-    /// See [the module](self).
+    /// See [the module](super).
     pub fn run(&self) -> io::Result<()> {
         let _running = self.enter()?;
         while !self.stopping.take() {
@@ -136,7 +136,7 @@ impl EventLoop {
     ///
     /// # Examples
     ///
-    /// See [the module](self).
+    /// See [the module](super).
     pub fn next_event(&self) -> io::Result<Option<Event>> {
         self.next_event_until(None)
     }
@@ -185,7 +185,7 @@ impl EventLoop {
     }
 
     /// Calls `function` in the next round, after the handler that runs has returned. As
-    /// [`Handle::post`] from the loop's own thread: it need not be `Send`.
+    /// [`Handle::post`](super::Handle::post) from the loop's own thread: it need not be `Send`.
     ///
     /// # Examples
     ///
