@@ -76,6 +76,20 @@ pub(crate) fn start<A: Asynchronous>(source: &Arc<Source>, operation: A) -> Comp
     Completion::new(io)
 }
 
+/// Starts a call that waits for what the driver does not know: in a coroutine on a worker's thread,
+/// elsewhere on a thread of the blocking pool.
+#[track_caller]
+pub(crate) fn start_call<F, T>(f: F) -> Completion<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    match Home::here() {
+        Some(_) => super::start(f),
+        None => job::start(f),
+    }
+}
+
 /// A completion that has its result from the start.
 pub(crate) fn ready<T: Send + 'static>(outcome: Outcome<T>) -> Completion<T> {
     struct Ready<T>(Core<T>);

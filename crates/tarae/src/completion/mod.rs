@@ -12,7 +12,9 @@
 //! | [`File::start_read`], [`start_write_at`] and their like | a file's | a pool's thread |
 //!
 //! A socket's call that is started on a worker's thread is made by the worker's event loop, without
-//! a coroutine or a stack; one that is started elsewhere by a thread of the blocking pool.
+//! a coroutine or a stack; one that is started elsewhere by a thread of the blocking pool. (A
+//! [Unix socket](crate::os::unix::net::UnixStream::start_connect) that waits for room in a
+//! listener's queue, of which the kernel does not tell, takes a coroutine.)
 //!
 //! The result is had in one of these ways:
 //!
@@ -186,6 +188,10 @@ enum Stage {
 }
 
 /// What [`Completion::try_get`] finds.
+///
+/// # Examples
+///
+/// See [`Completion::try_get`].
 #[derive(Debug)]
 pub enum Check<T> {
     /// The call has not completed.
@@ -198,6 +204,10 @@ pub enum Check<T> {
 
 /// Runs jobs somewhere: where [`Completion::on_complete_in`] has callbacks run. Any
 /// `Fn(Box<dyn FnOnce() + Send>)` is one.
+///
+/// # Examples
+///
+/// See [`Completion::on_complete_in`], and [`Handle`](crate::event::Handle), which is one.
 pub trait Executor: Send + 'static {
     /// Has `job` run, once. Called by the thread that completes, on which it must not wait, or by
     /// the one that registers: an executor that runs it right here runs it there.
@@ -247,6 +257,16 @@ impl<T: Send + 'static> Completion<T> {
     }
 
     /// Whether the result has come; whether or not it was taken.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let call = tarae::offload::start(|| 6 * 7);
+    /// while !call.is_complete() {
+    ///     std::thread::yield_now(); // Or something better to do.
+    /// }
+    /// assert_eq!(call.wait().unwrap(), 42);
+    /// ```
     pub fn is_complete(&self) -> bool {
         self.operation.core().state.is_complete()
     }
@@ -325,6 +345,10 @@ impl<T: Send + 'static> Completion<T> {
     /// See [`CompletionError`]; [`is_cancelled`](CompletionError::is_cancelled) and
     /// [`is_timeout`](CompletionError::is_timeout) also when the wait itself was cut short by a
     /// cancellation or a [deadline](crate::cancel): the call goes on then, detached.
+    ///
+    /// # Examples
+    ///
+    /// See [`Completion`].
     pub fn wait(mut self) -> Result<T, CompletionError> {
         if self.stage == Stage::Gone {
             return Err(CompletionError::taken());
@@ -524,11 +548,19 @@ impl<T: Send + 'static> fmt::Debug for Completion<T> {
 }
 
 /// Cancels an asynchronous call; see [`Completion::canceller`].
+///
+/// # Examples
+///
+/// See [`Completion::canceller`].
 #[derive(Clone)]
 pub struct Canceller(Arc<dyn Cancel>);
 
 impl Canceller {
     /// As [`Completion::cancel`]; does nothing when the call has completed.
+    ///
+    /// # Examples
+    ///
+    /// See [`Completion::canceller`].
     pub fn cancel(&self) {
         Arc::clone(&self.0).cancel();
     }

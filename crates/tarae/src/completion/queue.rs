@@ -68,6 +68,10 @@ struct State<K, T> {
 
 impl<K: Send + 'static, T: Send + 'static> Completions<K, T> {
     /// An empty queue.
+    ///
+    /// # Examples
+    ///
+    /// See [`Completions`].
     pub fn new() -> Completions<K, T> {
         Completions {
             shared: Arc::new(Shared {
@@ -87,6 +91,21 @@ impl<K: Send + 'static, T: Send + 'static> Completions<K, T> {
     /// # Panics
     ///
     /// When the result was taken before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tarae::completion::Completions;
+    ///
+    /// let calls = Completions::new();
+    /// for path in ["/proc/self/comm", "/no/such/file"] {
+    ///     calls.add(path, tarae::offload::start(move || std::fs::read(path)));
+    /// }
+    /// // Whichever comes first.
+    /// while let Some((path, bytes)) = calls.next() {
+    ///     assert_eq!(bytes.unwrap().is_ok(), path == "/proc/self/comm");
+    /// }
+    /// ```
     pub fn add(&self, key: K, completion: Completion<T>) {
         completion.assert_untaken();
         self.shared.locked().pending += 1;
@@ -95,6 +114,21 @@ impl<K: Send + 'static, T: Send + 'static> Completions<K, T> {
     }
 
     /// Takes the oldest result, if there is one. Never waits.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let calls = tarae::completion::Completions::new();
+    /// assert!(calls.try_next().is_none());
+    /// calls.add("sum", tarae::offload::start(|| 1 + 2));
+    /// let (name, sum) = loop {
+    ///     match calls.try_next() {
+    ///         Some(result) => break result,
+    ///         None => std::thread::yield_now(), // Or something better to do.
+    ///     }
+    /// };
+    /// assert_eq!((name, sum.unwrap()), ("sum", 3));
+    /// ```
     pub fn try_next(&self) -> Option<(K, Result<T, CompletionError>)> {
         self.shared.pop(&mut self.shared.locked())
     }
@@ -104,6 +138,10 @@ impl<K: Send + 'static, T: Send + 'static> Completions<K, T> {
     ///
     /// None when no call that was added is left, and also when the wait is cancelled or a
     /// [deadline](crate::cancel) around it has passed.
+    ///
+    /// # Examples
+    ///
+    /// See [`add`](Completions::add).
     pub fn next(&self) -> Option<(K, Result<T, CompletionError>)> {
         loop {
             let mut state = self.shared.locked();
@@ -136,12 +174,26 @@ impl<K: Send + 'static, T: Send + 'static> Completions<K, T> {
     }
 
     /// How many calls were added whose results have not been taken.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let calls = tarae::completion::Completions::new();
+    /// calls.add((), tarae::offload::start(|| 1));
+    /// assert_eq!(calls.len(), 1); // Whether it has come or not.
+    /// calls.next();
+    /// assert!(calls.is_empty());
+    /// ```
     pub fn len(&self) -> usize {
         let state = self.shared.locked();
         state.pending + state.ready.len()
     }
 
     /// Whether there are none.
+    ///
+    /// # Examples
+    ///
+    /// See [`len`](Completions::len).
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

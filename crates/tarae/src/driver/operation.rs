@@ -227,34 +227,34 @@ impl Operation for ReadEventfd {
 }
 
 /// Reads from a pipe in non-blocking mode. What is short there tells nothing.
-pub(crate) struct ReadPipe<'a>(pub(crate) &'a mut [u8]);
+pub(crate) struct ReadPipe<'a, 'b>(pub(crate) &'a mut [IoSliceMut<'b>]);
 
-impl Operation for ReadPipe<'_> {
+impl Operation for ReadPipe<'_, '_> {
     type Output = usize;
     const DIRECTION: Direction = Direction::Read;
 
     fn attempt(&mut self, source: &Source) -> io::Result<usize> {
-        sys::read(source.raw(), self.0)
+        sys::read_vectored(source.raw(), self.0)
     }
 
     fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.iter().all(|slice| slice.is_empty())
     }
 }
 
 /// Writes to a pipe in non-blocking mode.
-pub(crate) struct WritePipe<'a>(pub(crate) &'a [u8]);
+pub(crate) struct WritePipe<'a, 'b>(pub(crate) &'a [IoSlice<'b>]);
 
-impl Operation for WritePipe<'_> {
+impl Operation for WritePipe<'_, '_> {
     type Output = usize;
     const DIRECTION: Direction = Direction::Write;
 
     fn attempt(&mut self, source: &Source) -> io::Result<usize> {
-        sys::write(source.raw(), self.0)
+        sys::write_vectored(source.raw(), self.0)
     }
 
     fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.iter().all(|slice| slice.is_empty())
     }
 }
 

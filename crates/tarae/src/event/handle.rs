@@ -72,6 +72,10 @@ impl Handle {
     ///
     /// When the loop is gone; `function` is dropped, here. What was posted earlier and not called
     /// is dropped by the thread of the loop.
+    ///
+    /// # Examples
+    ///
+    /// See [`Handle`].
     pub fn post(&self, function: impl FnOnce(&EventLoop) + Send + 'static) -> Result<(), Ended> {
         let wake = self.0.mail.post(function).map_err(|_| Ended)?;
         if wake {
@@ -83,6 +87,18 @@ impl Handle {
     /// Has [`run`](EventLoop::run) return, or [`next_event`](EventLoop::next_event) give `None`,
     /// after what was posted before; if neither is under way, the next one. A loop that is gone has
     /// stopped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let events = tarae::event::EventLoop::new()?;
+    /// let handle = events.handle();
+    /// let keep = handle.clone(); // With this the loop would wait for ever.
+    /// std::thread::spawn(move || handle.stop());
+    /// events.run()?;
+    /// drop(keep);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn stop(&self) {
         let _ = self.post(EventLoop::stop);
     }
@@ -109,6 +125,18 @@ impl fmt::Debug for Handle {
 }
 
 /// The event loop is gone.
+///
+/// # Examples
+///
+/// ```
+/// use tarae::event::{Ended, EventLoop};
+///
+/// let events = EventLoop::new()?;
+/// let handle = events.handle();
+/// drop(events);
+/// assert_eq!(handle.post(|_| ()), Err(Ended));
+/// # std::io::Result::Ok(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ended;
 

@@ -11,6 +11,10 @@ use crate::time::{Duration, Instant};
 /// Adds sources with a key to an event loop: made by [`EventLoop::key`]. Each function is the
 /// loop's own of the same name, but that [`next_event`](EventLoop::next_event) gives the event to
 /// its caller.
+///
+/// # Examples
+///
+/// See [the module](super), and its functions.
 #[derive(Debug)]
 pub struct Keyed<'a> {
     events: &'a EventLoop,
@@ -27,6 +31,10 @@ impl<'a> Keyed<'a> {
     /// # Errors
     ///
     /// As for [`EventLoop::add`].
+    ///
+    /// # Examples
+    ///
+    /// See [the module](super).
     pub fn add<S: AsFd + 'static>(
         &self,
         source: S,
@@ -40,11 +48,36 @@ impl<'a> Keyed<'a> {
     }
 
     /// An event `delay` from now or a little later.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tarae::event::{Event, EventLoop};
+    /// use tarae::time::Duration;
+    ///
+    /// let events = EventLoop::new()?;
+    /// events.key(7).after(Duration::from_millis(1));
+    /// assert!(matches!(events.next_event()?, Some(Event::Timer { key: 7, .. })));
+    /// assert!(events.next_event()?.is_none()); // Nothing is left to wait for.
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn after(&self, delay: Duration) -> SourceId {
         self.at(later(delay))
     }
 
     /// An event when `deadline` has passed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tarae::event::{Event, EventLoop};
+    /// use tarae::time::Instant;
+    ///
+    /// let events = EventLoop::new()?;
+    /// events.key(7).at(Instant::now());
+    /// assert!(matches!(events.next_event()?, Some(Event::Timer { key: 7, .. })));
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn at(&self, deadline: Instant) -> SourceId {
         self.events.timer(deadline, None, Told::Key(self.key))
     }
@@ -54,6 +87,10 @@ impl<'a> Keyed<'a> {
     /// # Panics
     ///
     /// When the period is zero.
+    ///
+    /// # Examples
+    ///
+    /// See [the module](super).
     pub fn every(&self, period: Duration) -> SourceId {
         self.events.repeating(period, Told::Key(self.key))
     }
@@ -63,6 +100,20 @@ impl<'a> Keyed<'a> {
     /// # Errors
     ///
     /// As for [`Signals::new`](crate::signal::Signals::new).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tarae::event::{Event, EventLoop};
+    /// use tarae::signal::Signal;
+    ///
+    /// let events = EventLoop::new()?;
+    /// events.key(7).on_signal(&[Signal::USER1])?;
+    /// tarae::process::Command::new("sh").args(["-c", "kill -USR1 $PPID"]).status()?;
+    /// let event = events.next_event()?;
+    /// assert!(matches!(event, Some(Event::Signal { signal: Signal::USER1, .. })));
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn on_signal(&self, signals: &[Signal]) -> io::Result<SourceId> {
         self.events.signals(signals, Told::Key(self.key))
     }
@@ -72,6 +123,19 @@ impl<'a> Keyed<'a> {
     /// # Errors
     ///
     /// As for [`EventLoop::on_exit`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tarae::event::{Event, EventLoop};
+    ///
+    /// let events = EventLoop::new()?;
+    /// let child = std::process::Command::new("false").spawn()?;
+    /// events.key(7).on_exit(child.id())?;
+    /// let Some(Event::Exit { key: 7, status }) = events.next_event()? else { unreachable!() };
+    /// assert_eq!(status?.code(), Some(1));
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn on_exit(&self, child: u32) -> io::Result<SourceId> {
         self.events.child(child, Told::Key(self.key))
     }

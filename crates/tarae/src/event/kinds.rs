@@ -20,6 +20,16 @@ pub(super) const ONCE: u32 = libc::EPOLLONESHOT as u32;
 ///
 /// A descriptor that is broken (an error, or both directions closed) is reported whatever the
 /// interest: with [`Mode::Level`] again and again, until it is removed.
+///
+/// # Examples
+///
+/// ```
+/// use tarae::event::Interest;
+///
+/// let both = Interest::READ | Interest::WRITE;
+/// assert_ne!(both, Interest::READ);
+/// assert_eq!(both | Interest::NONE, both);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Interest(u32);
 
@@ -60,6 +70,25 @@ impl fmt::Debug for Interest {
 }
 
 /// When a descriptor is reported.
+///
+/// # Examples
+///
+/// ```
+/// use std::io::Write;
+/// use std::os::unix::net::UnixStream;
+/// use tarae::event::{EventLoop, Interest, Mode};
+/// use tarae::time::Duration;
+///
+/// for (mode, times) in [(Mode::Level, 2), (Mode::Edge, 1)] {
+///     let events = EventLoop::new()?;
+///     let (ours, mut theirs) = UnixStream::pair()?;
+///     events.key(0).add(ours, Interest::READ, mode)?;
+///     theirs.write_all(b"nobody reads this")?;
+///     let told = (0..2).filter(|_| events.next_event_timeout(Duration::ZERO).is_ok());
+///     assert_eq!(told.count(), times);
+/// }
+/// # std::io::Result::Ok(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Mode {
     /// Whenever it becomes ready: read, or write, until `WouldBlock`, or be told nothing more.
@@ -69,31 +98,68 @@ pub enum Mode {
 }
 
 /// What a descriptor is ready for, as far as the kernel said: another handler may have used it up.
+///
+/// # Examples
+///
+/// ```
+/// use std::os::unix::net::UnixStream;
+/// use tarae::event::{Event, EventLoop, Interest, Mode};
+///
+/// let events = EventLoop::new()?;
+/// let (ours, theirs) = UnixStream::pair()?;
+/// events.key(0).add(ours, Interest::READ, Mode::Level)?;
+/// drop(theirs);
+/// let Some(Event::Ready { readiness, .. }) = events.next_event()? else { unreachable!() };
+/// // The end can be read.
+/// assert!(readiness.is_readable() && readiness.is_read_closed());
+/// assert!(!readiness.is_priority() && !readiness.is_error());
+/// # std::io::Result::Ok(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Readiness(pub(super) u32);
 
 impl Readiness {
     /// Reading is worth a try: it gives data, the end, or an error.
+    ///
+    /// # Examples
+    ///
+    /// See [`Readiness`].
     pub fn is_readable(self) -> bool {
         self.0 & (READ | BROKEN) != 0
     }
 
     /// Writing is worth a try: there is room, or an error to be had.
+    ///
+    /// # Examples
+    ///
+    /// See [`Readiness`].
     pub fn is_writable(self) -> bool {
         self.0 & (WRITE | BROKEN) != 0
     }
 
     /// Out-of-band data has come.
+    ///
+    /// # Examples
+    ///
+    /// See [`Readiness`].
     pub fn is_priority(self) -> bool {
         self.0 & PRIORITY != 0
     }
 
     /// The peer will send nothing more than what is here already.
+    ///
+    /// # Examples
+    ///
+    /// See [`Readiness`].
     pub fn is_read_closed(self) -> bool {
         self.0 & (libc::EPOLLRDHUP | libc::EPOLLHUP) as u32 != 0
     }
 
     /// The descriptor has an error, which the next read or write gives.
+    ///
+    /// # Examples
+    ///
+    /// See [`Readiness`].
     pub fn is_error(self) -> bool {
         self.0 & libc::EPOLLERR as u32 != 0
     }
@@ -111,6 +177,10 @@ impl fmt::Debug for Readiness {
 }
 
 /// What has happened at a source that has a [key](super::Keyed).
+///
+/// # Examples
+///
+/// See [the module](super).
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event {

@@ -146,7 +146,7 @@ use crate::time::{Duration, Instant};
 use handle::Shared;
 use notify::OnResult;
 use table::{Body, OnExit, OnSignal, OnTime, Owned, Table, Told};
-use turn::{Deferred, Step, Work};
+use turn::{Deferred, Work};
 
 /// Waits for many event sources at once and calls their handlers, on one thread.
 ///
@@ -156,6 +156,10 @@ use turn::{Deferred, Step, Work};
 /// fn is_send<T: Send>() {}
 /// is_send::<tarae::event::EventLoop>();
 /// ```
+///
+/// # Examples
+///
+/// See [the module](self).
 pub struct EventLoop {
     shared: Arc<Shared>,
     poller: RefCell<Poller>,
@@ -188,6 +192,10 @@ impl EventLoop {
     ///
     /// When no descriptor is free; [`Unsupported`](io::ErrorKind::Unsupported) in a
     /// [simulated run](crate::sim).
+    ///
+    /// # Examples
+    ///
+    /// See [the module](self).
     pub fn new() -> io::Result<EventLoop> {
         sched::refuse_simulated("an event loop")?;
         let shared = Shared::new()?;
@@ -212,6 +220,10 @@ impl EventLoop {
     }
 
     /// What other threads reach the loop by.
+    ///
+    /// # Examples
+    ///
+    /// See [`Handle`].
     pub fn handle(&self) -> Handle {
         Handle::new(&self.shared)
     }
@@ -230,6 +242,10 @@ impl EventLoop {
     /// [`AlreadyExists`](io::ErrorKind::AlreadyExists) if the descriptor is in the loop already,
     /// [`PermissionDenied`](io::ErrorKind::PermissionDenied) if it cannot be watched: regular files
     /// are always ready; and when the kernel's limit of watches is reached. The source is dropped.
+    ///
+    /// # Examples
+    ///
+    /// See [the module](self).
     pub fn add<S, F>(
         &self,
         source: S,
@@ -248,11 +264,38 @@ impl EventLoop {
 
     /// Calls `handler` once, `delay` from now or a little later: a delay is counted in
     /// milliseconds, rounded up.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tarae::event::EventLoop;
+    /// use tarae::time::Duration;
+    ///
+    /// let events = EventLoop::new()?;
+    /// // From inside a handler too.
+    /// events.after(Duration::from_millis(1), |events| {
+    ///     events.after(Duration::from_millis(1), |events| events.stop());
+    /// });
+    /// events.run()?;
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn after(&self, delay: Duration, handler: impl FnOnce(&EventLoop) + 'static) -> SourceId {
         self.at(later(delay), handler)
     }
 
     /// Calls `handler` once, when `deadline` has passed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tarae::time::Instant;
+    ///
+    /// let events = tarae::event::EventLoop::new()?;
+    /// let deadline = Instant::now();
+    /// events.at(deadline, move |_| assert!(Instant::now() >= deadline));
+    /// events.run()?;
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn at(&self, deadline: Instant, handler: impl FnOnce(&EventLoop) + 'static) -> SourceId {
         let mut handler = Some(handler);
         let handler = move |events: &EventLoop| {
@@ -269,6 +312,24 @@ impl EventLoop {
     /// # Panics
     ///
     /// When the period is zero.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tarae::event::EventLoop;
+    /// use tarae::time::Duration;
+    ///
+    /// let events = EventLoop::new()?;
+    /// let mut ticks = 0;
+    /// events.every(Duration::from_millis(1), move |events| {
+    ///     ticks += 1;
+    ///     if ticks == 3 {
+    ///         events.remove_current(); // Nothing is left to wait for: the loop ends.
+    ///     }
+    /// });
+    /// events.run()?;
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn every(&self, period: Duration, handler: impl FnMut(&EventLoop) + 'static) -> SourceId {
         let told = Told::Handler(Box::new(handler) as Box<_>);
         self.repeating(period, told)
@@ -279,6 +340,22 @@ impl EventLoop {
     /// # Errors
     ///
     /// As for [`Signals::new`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tarae::event::EventLoop;
+    /// use tarae::signal::Signal;
+    ///
+    /// let events = EventLoop::new()?;
+    /// events.on_signal(&[Signal::USER2], |events, signal| {
+    ///     assert_eq!(signal, Signal::USER2);
+    ///     events.remove_current();
+    /// })?;
+    /// tarae::process::Command::new("sh").args(["-c", "kill -USR2 $PPID"]).status()?;
+    /// events.run()?;
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn on_signal(
         &self,
         signals: &[Signal],
@@ -315,6 +392,10 @@ impl EventLoop {
 
     /// A key for sources without a handler: [`next_event`](EventLoop::next_event) gives their
     /// events. The loop does not care whether others have the same.
+    ///
+    /// # Examples
+    ///
+    /// See [the module](self).
     pub fn key(&self, key: u64) -> Keyed<'_> {
         Keyed::new(self, key)
     }
@@ -325,6 +406,23 @@ impl EventLoop {
     /// # Errors
     ///
     /// [`NotFound`](io::ErrorKind::NotFound) if it is not in the loop (any more) or no descriptor.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::os::unix::net::UnixStream;
+    /// use tarae::event::{Event, EventLoop, Interest, Mode};
+    /// use tarae::time::Duration;
+    ///
+    /// let events = EventLoop::new()?;
+    /// let (ours, _theirs) = UnixStream::pair()?;
+    /// let id = events.key(0).add(ours, Interest::READ, Mode::Level)?;
+    /// assert!(events.next_event_timeout(Duration::ZERO).is_err()); // Nothing to be read.
+    /// events.modify(id, Interest::READ | Interest::WRITE, Mode::Level)?;
+    /// let Some(Event::Ready { readiness, .. }) = events.next_event()? else { unreachable!() };
+    /// assert!(readiness.is_writable());
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn modify(&self, id: SourceId, interest: Interest, mode: Mode) -> io::Result<()> {
         let mut table = self.table.borrow_mut();
         match table.get_mut(id).filter(|entry| entry.fd >= 0) {
@@ -342,6 +440,20 @@ impl EventLoop {
 
     /// Sets a timer to another time. False if it is gone (as it is once it has expired, unless it
     /// repeats), or is no timer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tarae::event::EventLoop;
+    /// use tarae::time::{Duration, Instant};
+    ///
+    /// let events = EventLoop::new()?;
+    /// let id = events.after(Duration::from_secs(3600), |_| ());
+    /// assert!(events.reset(id, Instant::now()));
+    /// events.run()?; // Not for an hour.
+    /// assert!(!events.reset(id, Instant::now()), "it is gone");
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn reset(&self, id: SourceId, deadline: Instant) -> bool {
         let Some(timer) = self.timer_of(id) else {
             return false;
@@ -355,11 +467,29 @@ impl EventLoop {
 
     /// Takes a source out and drops it; false if it was gone. Called for the source whose handler
     /// runs, it drops it after the handler.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tarae::event::EventLoop;
+    /// use tarae::time::Duration;
+    ///
+    /// let events = EventLoop::new()?;
+    /// let never = events.after(Duration::ZERO, |_| unreachable!());
+    /// assert!(events.remove(never));
+    /// assert!(!events.remove(never), "it is gone");
+    /// events.run()?;
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn remove(&self, id: SourceId) -> bool {
         self.detach(id).is_some()
     }
 
     /// Takes out the source whose handler runs; it is dropped after that. Does nothing elsewhere.
+    ///
+    /// # Examples
+    ///
+    /// See [`every`](EventLoop::every).
     pub fn remove_current(&self) {
         if let Some(id) = self.current.get() {
             self.remove(id);
@@ -367,12 +497,49 @@ impl EventLoop {
     }
 
     /// The source whose handler runs. Timers that expire once and children are gone by then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use std::rc::Rc;
+    /// use tarae::event::EventLoop;
+    /// use tarae::time::Duration;
+    ///
+    /// let events = EventLoop::new()?;
+    /// let seen = Rc::new(Cell::new(None));
+    /// let current = Rc::clone(&seen);
+    /// let id = events.every(Duration::from_millis(1), move |events| {
+    ///     current.set(events.current());
+    ///     events.stop();
+    /// });
+    /// events.run()?;
+    /// assert_eq!((seen.get(), events.current()), (Some(id), None));
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn current(&self) -> Option<SourceId> {
         self.current.get()
     }
 
     /// Takes a descriptor out and gives its source back. None if it is gone, has another type, or
     /// is in use: its own handler runs, which can [`defer`](EventLoop::defer) it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::Write;
+    /// use std::os::unix::net::UnixStream;
+    /// use tarae::event::{EventLoop, Interest, Mode};
+    ///
+    /// let events = EventLoop::new()?;
+    /// let (ours, theirs) = UnixStream::pair()?;
+    /// let id = events.key(0).add(ours, Interest::READ, Mode::Level)?;
+    /// let mut ours: UnixStream = events.take(id).unwrap();
+    /// ours.write_all(b"out of the loop")?;
+    /// assert!(events.take::<UnixStream>(id).is_none());
+    /// # drop(theirs);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn take<S: AsFd + 'static>(&self, id: SourceId) -> Option<S> {
         self.with(id, |_: &mut S| ())?;
         match self.detach(id)?? {
@@ -383,6 +550,21 @@ impl EventLoop {
 
     /// Calls `f` with the source that was added under `id`. None as for [`take`](EventLoop::take).
     /// `f` cannot run the loop.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::Write;
+    /// use std::os::unix::net::UnixStream;
+    /// use tarae::event::{EventLoop, Interest, Mode};
+    ///
+    /// let events = EventLoop::new()?;
+    /// let (ours, _theirs) = UnixStream::pair()?;
+    /// let id = events.key(0).add(ours, Interest::READ, Mode::Level)?;
+    /// let written = events.with(id, |ours: &mut UnixStream| ours.write(b"hello"));
+    /// assert_eq!(written.unwrap()?, 5);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn with<S: AsFd + 'static, R>(
         &self,
         id: SourceId,
@@ -399,108 +581,6 @@ impl EventLoop {
             Some(Body::Descriptor(_, watched)) => watched.source().downcast_mut().map(f),
             _ => None,
         }
-    }
-
-    // ---- going round --------------------------------------------------------------------------
-
-    /// Calls handlers until [`stop`](EventLoop::stop), or until there is nothing left to wait for:
-    /// no source, and no [`Handle`]. Then it can be run again.
-    ///
-    /// # Errors
-    ///
-    /// [`ResourceBusy`](io::ErrorKind::ResourceBusy) inside one of its handlers.
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput) when something happens at a source with a key:
-    /// nothing is lost, `next_event` gives it. When its wait is cancelled (see
-    /// [`Cancelled`](crate::Cancelled)) or ended by a [deadline](crate::cancel) around it.
-    pub fn run(&self) -> io::Result<()> {
-        let _running = self.enter()?;
-        while !self.stopping.take() {
-            match self.step() {
-                Step::Event(event) => return Err(self.keep(event)),
-                Step::Nothing if self.is_over() => break,
-                Step::Nothing => self.look(None)?,
-                Step::Called | Step::Stale => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// One round: waits until something happens, for so long at most, and calls the handlers of
-    /// whatever has. Gives how many it called.
-    ///
-    /// # Errors
-    ///
-    /// As for [`run`](EventLoop::run).
-    pub fn run_once(&self, timeout: Option<Duration>) -> io::Result<usize> {
-        let _running = self.enter()?;
-        let mut called = 0;
-        let mut looked = false;
-        while !self.stopping.take() {
-            match self.step() {
-                Step::Event(event) => return Err(self.keep(event)),
-                Step::Called => called += 1,
-                Step::Stale => {}
-                Step::Nothing if looked || called > 0 || self.is_over() => break,
-                Step::Nothing => {
-                    self.look(timeout.map(|timeout| later(timeout).into()))?;
-                    looked = true;
-                }
-            }
-        }
-        Ok(called)
-    }
-
-    /// Waits for the next event of a source that has a key, and calls the handlers of others
-    /// meanwhile. None once [`stop`](EventLoop::stop) was called or nothing is left to wait for.
-    ///
-    /// # Errors
-    ///
-    /// [`ResourceBusy`](io::ErrorKind::ResourceBusy) inside one of its handlers; when its wait is
-    /// cancelled (see [`Cancelled`](crate::Cancelled)) or ended by a [deadline](crate::cancel)
-    /// around it.
-    pub fn next_event(&self) -> io::Result<Option<Event>> {
-        self.next_event_until(None)
-    }
-
-    /// As [`next_event`](EventLoop::next_event), for so long at most.
-    ///
-    /// # Errors
-    ///
-    /// Also [`TimedOut`](io::ErrorKind::TimedOut).
-    pub fn next_event_timeout(&self, timeout: Duration) -> io::Result<Option<Event>> {
-        self.next_event_until(Some(later(timeout).into()))
-    }
-
-    fn next_event_until(&self, bound: Option<StdInstant>) -> io::Result<Option<Event>> {
-        let _running = self.enter()?;
-        let mut looked = false;
-        while !self.stopping.take() {
-            match self.step() {
-                Step::Event(event) => return Ok(Some(event)),
-                Step::Called | Step::Stale => {}
-                Step::Nothing if self.is_over() => break,
-                Step::Nothing if looked && bound.is_some_and(|at| at <= sched::now()) => {
-                    return Err(io::ErrorKind::TimedOut.into());
-                }
-                Step::Nothing => {
-                    self.look(bound)?;
-                    looked = true;
-                }
-            }
-        }
-        Ok(None)
-    }
-
-    /// Has `run` return, or `next_event` give `None`, as soon as what runs now has returned; if
-    /// neither is under way, the next one. What is at hand stays there.
-    pub fn stop(&self) {
-        self.stopping.set(true);
-    }
-
-    /// Calls `function` in the next round, after the handler that runs has returned. As
-    /// [`Handle::post`] from the loop's own thread: it need not be `Send`.
-    pub fn defer(&self, function: impl FnOnce(&EventLoop) + 'static) {
-        self.deferred.borrow_mut().push(Box::new(function));
     }
 
     /// Whether a call of this crate that would block the thread in a handler is refused, from the

@@ -124,6 +124,10 @@ impl Reactor {
     /// # Errors
     ///
     /// As for [`EventLoop::new`].
+    ///
+    /// # Examples
+    ///
+    /// See [`Reactor`].
     pub fn new() -> io::Result<Reactor> {
         Reactor::in_pool(Pool::Blocking, IN_FLIGHT_MAX)
     }
@@ -138,6 +142,23 @@ impl Reactor {
     /// # Panics
     ///
     /// When `in_flight_max` is zero.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tarae::event::Reactor;
+    /// use tarae::offload::Pool;
+    ///
+    /// let reactor = Reactor::in_pool(Pool::Cpu, 1)?;
+    /// for number in 1..=3 {
+    ///     reactor.offload(move || number * number, move |_, square| {
+    ///         assert_eq!(square.unwrap(), number * number);
+    ///     });
+    /// }
+    /// assert_eq!((reactor.in_flight(), reactor.in_line()), (1, 2)); // One at a time.
+    /// reactor.run()?;
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn in_pool(pool: Pool, in_flight_max: usize) -> io::Result<Reactor> {
         assert!(in_flight_max > 0, "a reactor that may start nothing");
         Ok(Reactor(Rc::new(Inner {
@@ -151,6 +172,10 @@ impl Reactor {
 
     /// The event loop: for timers, signals, posted functions, and sources with handlers that run on
     /// it; to change and remove sources; to stop.
+    ///
+    /// # Examples
+    ///
+    /// See [`Reactor`].
     pub fn events(&self) -> &EventLoop {
         &self.0.events
     }
@@ -166,6 +191,10 @@ impl Reactor {
     /// # Errors
     ///
     /// As for [`EventLoop::add`].
+    ///
+    /// # Examples
+    ///
+    /// See [`Reactor`].
     pub fn add<S, R>(
         &self,
         source: S,
@@ -247,11 +276,19 @@ impl Reactor {
     }
 
     /// How many handlers and functions are on the pool: their results have not come back.
+    ///
+    /// # Examples
+    ///
+    /// See [`in_pool`](Reactor::in_pool).
     pub fn in_flight(&self) -> usize {
         self.0.in_flight.get()
     }
 
     /// How many stand in line for the pool.
+    ///
+    /// # Examples
+    ///
+    /// See [`in_pool`](Reactor::in_pool).
     pub fn in_line(&self) -> usize {
         self.0.line.borrow().len()
     }
@@ -262,6 +299,10 @@ impl Reactor {
     /// # Errors
     ///
     /// As for [`EventLoop::run`].
+    ///
+    /// # Examples
+    ///
+    /// See [`Reactor`].
     pub fn run(&self) -> io::Result<()> {
         self.events().run()
     }
@@ -354,6 +395,10 @@ impl fmt::Debug for Reactor {
 
 /// What is done with the events of a source `S` in a [`Reactor`], in two parts: the handler, which
 /// gives an `R`, and what the loop [then](Handler::then) does with that.
+///
+/// # Examples
+///
+/// See [`Reactor`].
 pub struct Handler<S, R> {
     handle: Handle<S, R>,
     then: Then<S, R>,
@@ -366,6 +411,10 @@ type Then<S, R> = Box<dyn FnMut(&Reactor, &mut S, R)>;
 impl<S: 'static, R: 'static> Handler<S, R> {
     /// A handler that is called on a thread of the pool, one event after the other. It may take
     /// long and may block.
+    ///
+    /// # Examples
+    ///
+    /// See [`Reactor`].
     pub fn new(f: impl FnMut(&mut S, Readiness) -> R + Send + 'static) -> Handler<S, R> {
         Handler {
             handle: Box::new(f),
@@ -375,6 +424,10 @@ impl<S: 'static, R: 'static> Handler<S, R> {
     }
 
     /// Has the handler called on the thread of the loop: it is short, and waits for nothing.
+    ///
+    /// # Examples
+    ///
+    /// See [`Reactor`].
     pub fn on_loop(self) -> Handler<S, R> {
         Handler {
             is_on_loop: true,
@@ -387,6 +440,10 @@ impl<S: 'static, R: 'static> Handler<S, R> {
     ///
     /// The source is the loop's [current](EventLoop::current) one:
     /// `reactor.events().remove_current()` removes it.
+    ///
+    /// # Examples
+    ///
+    /// See [`Reactor`].
     pub fn then(self, f: impl FnMut(&Reactor, &mut S, R) + 'static) -> Handler<S, R> {
         Handler {
             then: Box::new(f),

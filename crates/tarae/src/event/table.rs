@@ -21,6 +21,10 @@ use crate::signal::{Signal, Signals};
 
 /// Names a source of an event loop (a descriptor, a timer, signals, a child process) from its
 /// addition to its removal, and nothing afterwards.
+///
+/// # Examples
+///
+/// See [`EventLoop::remove`](super::EventLoop::remove).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourceId {
     index: u32,

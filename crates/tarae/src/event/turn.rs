@@ -13,7 +13,7 @@ use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use super::table::{Body, SourceId, Told};
-use super::{Event, EventLoop, Readiness};
+use super::{Event, EventLoop, Readiness, later};
 use crate::driver::slab::NONE;
 use crate::driver::{Direction, Operation, Source};
 use crate::sched::io::{Patience, perform};
@@ -55,6 +55,160 @@ pub(super) struct Running<'a> {
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         self.events.running.set(false);
+    }
+}
+
+/// Going round.
+impl EventLoop {
+    /// Calls handlers until [`stop`](EventLoop::stop), or until there is nothing left to wait for:
+    /// no source, and no [`Handle`](super::Handle). Then it can be run again.
+    ///
+    /// # Errors
+    ///
+    /// [`ResourceBusy`](io::ErrorKind::ResourceBusy) inside one of its handlers.
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) when something happens at a source with a key:
+    /// nothing is lost, `next_event` gives it. When its wait is cancelled (see
+    /// [`Cancelled`](crate::Cancelled)) or ended by a [deadline](crate::cancel) around it.
+    ///
+    /// # Examples
+    ///
+    /// See [the module](super).
+    pub fn run(&self) -> io::Result<()> {
+        let _running = self.enter()?;
+        while !self.stopping.take() {
+            match self.step() {
+                Step::Event(event) => return Err(self.keep(event)),
+                Step::Nothing if self.is_over() => break,
+                Step::Nothing => self.look(None)?,
+                Step::Called | Step::Stale => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// One round: waits until something happens, for so long at most, and calls the handlers of
+    /// whatever has. Gives how many it called.
+    ///
+    /// # Errors
+    ///
+    /// As for [`run`](EventLoop::run).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tarae::event::EventLoop;
+    /// use tarae::time::Duration;
+    ///
+    /// let events = EventLoop::new()?;
+    /// events.after(Duration::from_secs(3600), |_| ());
+    /// assert_eq!(events.run_once(Some(Duration::ZERO))?, 0);
+    /// events.defer(|_| ());
+    /// assert_eq!(events.run_once(None)?, 1);
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn run_once(&self, timeout: Option<Duration>) -> io::Result<usize> {
+        let _running = self.enter()?;
+        let mut called = 0;
+        let mut looked = false;
+        while !self.stopping.take() {
+            match self.step() {
+                Step::Event(event) => return Err(self.keep(event)),
+                Step::Called => called += 1,
+                Step::Stale => {}
+                Step::Nothing if looked || called > 0 || self.is_over() => break,
+                Step::Nothing => {
+                    self.look(timeout.map(|timeout| later(timeout).into()))?;
+                    looked = true;
+                }
+            }
+        }
+        Ok(called)
+    }
+
+    /// Waits for the next event of a source that has a key, and calls the handlers of others
+    /// meanwhile. None once [`stop`](EventLoop::stop) was called or nothing is left to wait for.
+    ///
+    /// # Errors
+    ///
+    /// [`ResourceBusy`](io::ErrorKind::ResourceBusy) inside one of its handlers; when its wait is
+    /// cancelled (see [`Cancelled`](crate::Cancelled)) or ended by a [deadline](crate::cancel)
+    /// around it.
+    ///
+    /// # Examples
+    ///
+    /// See [the module](super).
+    pub fn next_event(&self) -> io::Result<Option<Event>> {
+        self.next_event_until(None)
+    }
+
+    /// As [`next_event`](EventLoop::next_event), for so long at most.
+    ///
+    /// # Errors
+    ///
+    /// Also [`TimedOut`](io::ErrorKind::TimedOut).
+    ///
+    /// # Examples
+    ///
+    /// See [`modify`](EventLoop::modify).
+    pub fn next_event_timeout(&self, timeout: Duration) -> io::Result<Option<Event>> {
+        self.next_event_until(Some(later(timeout).into()))
+    }
+
+    fn next_event_until(&self, bound: Option<Instant>) -> io::Result<Option<Event>> {
+        let _running = self.enter()?;
+        let mut looked = false;
+        while !self.stopping.take() {
+            match self.step() {
+                Step::Event(event) => return Ok(Some(event)),
+                Step::Called | Step::Stale => {}
+                Step::Nothing if self.is_over() => break,
+                Step::Nothing if looked && bound.is_some_and(|at| at <= sched::now()) => {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+                Step::Nothing => {
+                    self.look(bound)?;
+                    looked = true;
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Has `run` return, or `next_event` give `None`, as soon as what runs now has returned; if
+    /// neither is under way, the next one. What is at hand stays there.
+    ///
+    /// # Examples
+    ///
+    /// See [`after`](EventLoop::after).
+    pub fn stop(&self) {
+        self.stopping.set(true);
+    }
+
+    /// Calls `function` in the next round, after the handler that runs has returned. As
+    /// [`Handle::post`](super::Handle::post) from the loop's own thread: it need not be `Send`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::cell::RefCell;
+    /// use std::rc::Rc;
+    /// use tarae::event::EventLoop;
+    /// use tarae::time::Duration;
+    ///
+    /// let events = EventLoop::new()?;
+    /// let order = Rc::new(RefCell::new(Vec::new()));
+    /// let seen = Rc::clone(&order);
+    /// events.after(Duration::ZERO, move |events| {
+    ///     let later = Rc::clone(&seen);
+    ///     events.defer(move |_| later.borrow_mut().push("deferred"));
+    ///     seen.borrow_mut().push("handler");
+    /// });
+    /// events.run()?;
+    /// assert_eq!(*order.borrow(), ["handler", "deferred"]);
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn defer(&self, function: impl FnOnce(&EventLoop) + 'static) {
+        self.deferred.borrow_mut().push(Box::new(function));
     }
 }
 

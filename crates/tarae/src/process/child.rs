@@ -15,6 +15,24 @@ use crate::sys;
 /// [`std::process::Child`].
 ///
 /// Dropping it leaves the process alone, see [the module](super).
+///
+/// # Examples
+///
+/// ```
+/// use std::io::{Read, Write};
+/// use tarae::process::{Command, Stdio};
+///
+/// let mut command = Command::new("cat");
+/// let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+/// let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+/// stdin.write_all(b"to be")?;
+/// let mut back = [0; 5];
+/// stdout.read_exact(&mut back)?;
+/// assert_eq!(&back, b"to be");
+/// drop(stdin); // The end of its input.
+/// assert!(child.wait()?.success());
+/// # std::io::Result::Ok(())
+/// ```
 #[derive(Debug)]
 pub struct Child {
     /// The pipe to its standard input, if that was asked for.
@@ -54,6 +72,15 @@ impl Child {
     }
 
     /// Its process number. It may be another's after the child was waited for.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut child = tarae::process::Command::new("true").spawn()?;
+    /// assert_ne!(child.id(), tarae::process::id());
+    /// child.wait()?;
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn id(&self) -> u32 {
         self.id
     }

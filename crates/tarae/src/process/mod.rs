@@ -34,6 +34,8 @@
 //!   leave the child alone: it can be waited for again, or killed.
 //! * **A `Child` that is dropped** goes on, as std's does, and what is left of it when it ends
 //!   stays until this process ends: wait for it.
+//! * **Others that wait for any child** of this process take the ends of children away, and so does
+//!   ignoring `SIGCHLD`: waiting for a child is an error then.
 //! * **Kernels** before Linux 5.4 cannot wait for a child by its pidfd: starting one is an error.
 //! * **In a [simulated run](crate::sim)** there are no children: starting one is an error.
 //!
@@ -58,8 +60,7 @@ pub use std::process::{
 
 /// How to start a child process; mirrors [`std::process::Command`].
 ///
-/// For what std has on Unix only, such as `uid` or `process_group`, use
-/// [`as_std_mut`](Command::as_std_mut).
+/// [`CommandExt`](crate::os::unix::process::CommandExt) has what std has on Unix only.
 ///
 /// # Examples
 ///
@@ -79,17 +80,41 @@ pub struct Command {
 impl Command {
     /// The program of that path, or, if it has no slash, of that name on the `PATH`; without
     /// arguments, with this process's environment, directory and streams.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let status = tarae::process::Command::new("true").status()?;
+    /// assert!(status.success());
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn new(program: impl AsRef<OsStr>) -> Command {
         Command::from(std::process::Command::new(program))
     }
 
     /// Adds an argument.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let output = tarae::process::Command::new("echo").arg("to be").output()?;
+    /// assert_eq!(output.stdout, b"to be\n");
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn arg(&mut self, argument: impl AsRef<OsStr>) -> &mut Command {
         self.command.arg(argument);
         self
     }
 
     /// Adds arguments.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let output = tarae::process::Command::new("echo").args(["to", "be"]).output()?;
+    /// assert_eq!(output.stdout, b"to be\n");
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn args<I, S>(&mut self, arguments: I) -> &mut Command
     where
         I: IntoIterator<Item = S>,
@@ -100,12 +125,25 @@ impl Command {
     }
 
     /// Sets a variable of its environment.
+    ///
+    /// # Examples
+    ///
+    /// See [`Command`].
     pub fn env(&mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> &mut Command {
         self.command.env(key, value);
         self
     }
 
     /// Sets variables of its environment.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut command = tarae::process::Command::new("sh");
+    /// let output = command.args(["-c", "echo $A$B"]).envs([("A", "1"), ("B", "2")]).output()?;
+    /// assert_eq!(output.stdout, b"12\n");
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn envs<I, K, V>(&mut self, variables: I) -> &mut Command
     where
         I: IntoIterator<Item = (K, V)>,
@@ -117,24 +155,63 @@ impl Command {
     }
 
     /// Takes a variable out of its environment.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut command = tarae::process::Command::new("sh");
+    /// command.args(["-c", "echo $A$B"]).envs([("A", "1"), ("B", "2")]).env_remove("A");
+    /// assert_eq!(command.output()?.stdout, b"2\n");
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn env_remove(&mut self, key: impl AsRef<OsStr>) -> &mut Command {
         self.command.env_remove(key);
         self
     }
 
     /// Takes all variables out of its environment.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let output = tarae::process::Command::new("env").env_clear().output()?;
+    /// assert_eq!(output.stdout, b"");
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn env_clear(&mut self) -> &mut Command {
         self.command.env_clear();
         self
     }
 
     /// The directory it starts in.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let output = tarae::process::Command::new("pwd").current_dir("/proc").output()?;
+    /// assert_eq!(output.stdout, b"/proc\n");
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn current_dir(&mut self, directory: impl AsRef<Path>) -> &mut Command {
         self.command.current_dir(directory);
         self
     }
 
     /// Its standard input. Default: this process's, with [`output`](Command::output) none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tarae::process::{Command, Stdio};
+    ///
+    /// // A pipe to write to, nothing, a file, or another child's output.
+    /// let file = tarae::fs::File::open("/proc/self/comm")?;
+    /// let output = Command::new("cat").stdin(file).output()?;
+    /// assert!(!output.stdout.is_empty());
+    /// let output = Command::new("cat").stdin(Stdio::null()).output()?;
+    /// assert!(output.stdout.is_empty());
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn stdin(&mut self, stream: impl Into<Stdio>) -> &mut Command {
         self.command.stdin(stream);
         self.set[0] = true;
@@ -142,6 +219,20 @@ impl Command {
     }
 
     /// Its standard output. Default: this process's, with [`output`](Command::output) a pipe.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::Read;
+    /// use tarae::process::{Command, Stdio};
+    ///
+    /// let mut child = Command::new("echo").arg("to be").stdout(Stdio::piped()).spawn()?;
+    /// let mut text = String::new();
+    /// child.stdout.take().unwrap().read_to_string(&mut text)?;
+    /// assert_eq!(text, "to be\n");
+    /// child.wait()?;
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn stdout(&mut self, stream: impl Into<Stdio>) -> &mut Command {
         self.command.stdout(stream);
         self.set[1] = true;
@@ -149,18 +240,32 @@ impl Command {
     }
 
     /// Its standard error. Default: this process's, with [`output`](Command::output) a pipe.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tarae::process::{Command, Stdio};
+    ///
+    /// let mut command = Command::new("sh");
+    /// command.args(["-c", "echo failed >&2"]);
+    /// assert_eq!(command.output()?.stderr, b"failed\n");
+    /// assert_eq!(command.stderr(Stdio::null()).output()?.stderr, b"");
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn stderr(&mut self, stream: impl Into<Stdio>) -> &mut Command {
         self.command.stderr(stream);
         self.set[2] = true;
         self
     }
 
-    /// Starts the child. Parks the coroutine until it has begun its program.
+    /// Starts the child. Parks the coroutine, or blocks the plain thread, until it has begun its
+    /// program.
     ///
     /// # Errors
     ///
     /// `NotFound` when there is no such program; those of std's call, of `pidfd_open(2)`, and of a
-    /// [job that was not begun](super::fs); [`Unsupported`](io::ErrorKind::Unsupported) in a
+    /// [job that was not begun](super::fs), among them those of a cancellation and a deadline; no
+    /// child is there then; [`Unsupported`](io::ErrorKind::Unsupported) in a
     /// [simulated run](crate::sim).
     ///
     /// # Examples
@@ -224,31 +329,61 @@ impl Command {
     }
 
     /// The program.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut command = tarae::process::Command::new("echo");
+    /// command.arg("to be").env("A", "1").current_dir("/proc");
+    /// assert_eq!(command.get_program(), "echo");
+    /// assert!(command.get_args().eq(["to be"]));
+    /// assert_eq!(command.get_envs().count(), 1);
+    /// assert_eq!(command.get_current_dir(), Some(std::path::Path::new("/proc")));
+    /// ```
     pub fn get_program(&self) -> &OsStr {
         self.command.get_program()
     }
 
     /// The arguments, without the program.
+    ///
+    /// # Examples
+    ///
+    /// See [`get_program`](Command::get_program).
     pub fn get_args(&self) -> CommandArgs<'_> {
         self.command.get_args()
     }
 
     /// What was set of the environment, and what was removed.
+    ///
+    /// # Examples
+    ///
+    /// See [`get_program`](Command::get_program).
     pub fn get_envs(&self) -> CommandEnvs<'_> {
         self.command.get_envs()
     }
 
     /// The directory it starts in, if that was set.
+    ///
+    /// # Examples
+    ///
+    /// See [`get_program`](Command::get_program).
     pub fn get_current_dir(&self) -> Option<&Path> {
         self.command.get_current_dir()
     }
 
     /// As std's type.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let command = tarae::process::Command::new("echo");
+    /// assert_eq!(format!("{:?}", command.as_std()), format!("{command:?}"));
+    /// ```
     pub fn as_std(&self) -> &std::process::Command {
         &self.command
     }
 
-    /// As std's type, for what is not here.
+    /// As std's type, for what is not here: `pre_exec`.
     ///
     /// Streams that are set there are used by `spawn` and `status`; `output` takes its own defaults
     /// for those that were not set by this type.
@@ -256,12 +391,9 @@ impl Command {
     /// # Examples
     ///
     /// ```
-    /// use std::os::unix::process::CommandExt;
-    ///
     /// let mut command = tarae::process::Command::new("sh");
-    /// command.as_std_mut().arg0("another name");
-    /// let output = command.args(["-c", "echo $0"]).output()?;
-    /// assert_eq!(output.stdout, b"another name\n");
+    /// command.as_std_mut().args(["-c", "echo $0", "by std"]);
+    /// assert_eq!(command.output()?.stdout, b"by std\n");
     /// # std::io::Result::Ok(())
     /// ```
     pub fn as_std_mut(&mut self) -> &mut std::process::Command {

@@ -3,7 +3,7 @@
 //! Public by way of `process`. Must never wait but in `perform` and `select!`.
 
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::process::Stdio;
 
@@ -35,12 +35,8 @@ impl Pipe {
         fd
     }
 
-    fn read(&self, buffer: &mut [u8], patience: Patience) -> io::Result<usize> {
-        perform(&self.0, patience, ReadPipe(buffer))
-    }
-
-    fn write(&self, data: &[u8]) -> io::Result<usize> {
-        perform(&self.0, WAITS, WritePipe(data))
+    fn read(&self, buffers: &mut [IoSliceMut<'_>], patience: Patience) -> io::Result<usize> {
+        perform(&self.0, patience, ReadPipe(buffers))
     }
 }
 
@@ -93,6 +89,17 @@ macro_rules! pipe {
             }
         }
 
+        impl From<OwnedFd> for $type {
+            /// Sets non-blocking mode, which whoever shares the open file finds too.
+            ///
+            /// # Panics
+            ///
+            /// When a filter of system calls refuses that.
+            fn from(fd: OwnedFd) -> $type {
+                $type::new(fd).expect("the mode of an open descriptor")
+            }
+        }
+
         impl From<$type> for OwnedFd {
             /// In blocking mode.
             fn from(pipe: $type) -> OwnedFd {
@@ -114,13 +121,21 @@ macro_rules! read {
     ($type:ident) => {
         impl Read for &$type {
             fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-                self.0.read(buffer, WAITS)
+                self.read_vectored(&mut [IoSliceMut::new(buffer)])
+            }
+
+            fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+                self.0.read(buffers, WAITS)
             }
         }
 
         impl Read for $type {
             fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
                 (&*self).read(buffer)
+            }
+
+            fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+                (&*self).read_vectored(buffers)
             }
         }
     };
@@ -188,7 +203,11 @@ read!(ChildStderr);
 
 impl Write for &ChildStdin {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.0.write(data)
+        self.write_vectored(&[IoSlice::new(data)])
+    }
+
+    fn write_vectored(&mut self, data: &[IoSlice<'_>]) -> io::Result<usize> {
+        perform(&self.0.0, WAITS, WritePipe(data))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -199,6 +218,10 @@ impl Write for &ChildStdin {
 impl Write for ChildStdin {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         (&*self).write(data)
+    }
+
+    fn write_vectored(&mut self, data: &[IoSlice<'_>]) -> io::Result<usize> {
+        (&*self).write_vectored(data)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -217,7 +240,7 @@ struct WithoutWaiting<'a>(&'a Pipe);
 
 impl Read for WithoutWaiting<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer, Patience::None)
+        self.0.read(&mut [IoSliceMut::new(buffer)], Patience::None)
     }
 }
 
@@ -262,5 +285,25 @@ pub(super) fn read_both(
             },
             (Some(one), None) | (None, Some(one)) => perform(&one.0, WAITS, PollRead)?,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Pipe, ROUND_BYTES, Reading};
+
+    /// What is always readable, as a file is, keeps nobody from the other pipe.
+    #[test]
+    fn a_round_ends_although_there_is_more() {
+        let fd = rustix::fs::memfd_create("pipe", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+        rustix::fs::ftruncate(&fd, ROUND_BYTES + 1).unwrap();
+        let mut reading = Reading {
+            pipe: Some(Pipe::new(fd).unwrap()),
+            data: Vec::new(),
+        };
+        reading.advance().unwrap();
+        assert!(reading.pipe.is_some() && reading.data.len() as u64 == ROUND_BYTES);
+        reading.advance().unwrap();
+        assert!(reading.pipe.is_none() && reading.data.len() as u64 == ROUND_BYTES + 1);
     }
 }

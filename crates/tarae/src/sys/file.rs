@@ -2,7 +2,7 @@
 //!
 //! Used by `fs` and `driver::operation`.
 
-use std::io::{self, IoSliceMut};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::RawFd;
 
 use super::check_size;
@@ -24,14 +24,20 @@ pub(crate) fn read_cached(
     check_size(unsafe { libc::preadv2(fd, pointer, count, offset, libc::RWF_NOWAIT) })
 }
 
-/// `read(2)`, of a descriptor in non-blocking mode.
-pub(crate) fn read(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
-    // SAFETY: the kernel writes at most the length of the buffer.
-    check_size(unsafe { libc::read(fd, buffer.as_mut_ptr().cast(), buffer.len()) })
+/// `readv(2)`, of a descriptor in non-blocking mode.
+pub(crate) fn read_vectored(fd: RawFd, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+    let count = buffers.len().min(libc::UIO_MAXIOV as usize) as libc::c_int;
+    // As above.
+    let pointer = buffers.as_ptr().cast::<libc::iovec>();
+    // SAFETY: `count` buffers that are lent to us mutably for the length of the call.
+    check_size(unsafe { libc::readv(fd, pointer, count) })
 }
 
-/// `write(2)`, to a descriptor in non-blocking mode.
-pub(crate) fn write(fd: RawFd, data: &[u8]) -> io::Result<usize> {
-    // SAFETY: the kernel reads at most the length of the data.
-    check_size(unsafe { libc::write(fd, data.as_ptr().cast(), data.len()) })
+/// `writev(2)`, to a descriptor in non-blocking mode.
+pub(crate) fn write_vectored(fd: RawFd, data: &[IoSlice<'_>]) -> io::Result<usize> {
+    let count = data.len().min(libc::UIO_MAXIOV as usize) as libc::c_int;
+    // std promises that `IoSlice` has the layout of `iovec`.
+    let pointer = data.as_ptr().cast::<libc::iovec>();
+    // SAFETY: `count` slices that the kernel only reads, lent to us for the length of the call.
+    check_size(unsafe { libc::writev(fd, pointer, count) })
 }

@@ -64,6 +64,39 @@ fn a_dropped_handle_detaches_and_the_result_is_dropped() {
     });
 }
 
+/// Nobody wants the result: it goes when it comes, although a canceller keeps the call.
+#[test]
+fn a_detached_result_is_dropped_when_it_comes() {
+    guarded("results nobody wants", || {
+        let test = || {
+            let counted = Arc::new(());
+            let (open, pass) = gate();
+            let theirs = Arc::clone(&counted);
+            let call = offload::start(move || {
+                pass();
+                theirs
+            });
+            let canceller = call.canceller();
+            drop(call);
+            open.send(()).unwrap();
+            until(|| Arc::strong_count(&counted) == 1);
+            canceller.cancel();
+        };
+        test();
+        run_on(1, || {
+            test();
+            let counted = Arc::new(());
+            let (client, _server) = pair();
+            let read = client.start_read(Counted(vec![0; 8], Arc::clone(&counted)));
+            let canceller = read.canceller();
+            drop(read);
+            assert_eq!(Arc::strong_count(&counted), 2);
+            canceller.cancel();
+            assert_eq!(Arc::strong_count(&counted), 1, "it has come, cancelled");
+        });
+    });
+}
+
 struct Counted(Vec<u8>, Arc<()>);
 
 impl AsMut<[u8]> for Counted {
@@ -279,6 +312,60 @@ impl Drop for Bomb {
     fn drop(&mut self) {
         panic!("a result that is dropped");
     }
+}
+
+/// A buffer whose drop panics.
+struct BombBuffer([u8; 1], #[allow(dead_code)] Bomb);
+
+impl AsMut<[u8]> for BombBuffer {
+    fn as_mut(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+}
+
+/// Dropped on the frame that cancels or drops the handle, on a worker's loop and on a pool's
+/// thread: the panic ends nothing there.
+#[test]
+fn a_panic_of_a_detached_result_ends_nothing_else() {
+    alone(
+        "ends::a_panic_of_a_detached_result_ends_nothing_else",
+        || {
+            Builder::new(Pool::Blocking).threads(1).apply().unwrap();
+            let (client, server) = pair();
+            // On a plain thread the read is a job, which is withdrawn here.
+            let (open, pass) = gate();
+            let held = offload::start(pass);
+            let read = client.start_read(BombBuffer([0; 1], Bomb));
+            let canceller = read.canceller();
+            drop(read);
+            canceller.cancel();
+            open.send(()).unwrap();
+            held.wait().unwrap();
+            // With the handle, which has it by then.
+            let call = offload::start(|| Bomb);
+            until(|| call.is_complete());
+            drop(call);
+            // The pool's thread goes on.
+            let (open, pass) = gate();
+            drop(offload::start(move || {
+                pass();
+                Bomb
+            }));
+            open.send(()).unwrap();
+            assert_eq!(told(offload::start(|| ()))(), "a value");
+            assert_eq!(offload::stats().blocking.threads, 1);
+            run_on(1, || {
+                let read = client.start_read(BombBuffer([0; 1], Bomb));
+                let canceller = read.canceller();
+                drop(read);
+                canceller.cancel();
+                drop(client.start_read(BombBuffer([0; 1], Bomb)));
+                (&server).write_all(b"a").unwrap();
+                let (count, _) = client.start_read(vec![0; 1]).wait().unwrap();
+                assert_eq!(count.unwrap(), 1);
+            });
+        },
+    );
 }
 
 /// On a worker, a pool's thread and the service thread: whoever comes next is served.

@@ -10,3 +10,4 @@ mod simulated;
 mod stress;
 mod support;
 mod threads;
+mod unix;

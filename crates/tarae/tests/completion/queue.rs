@@ -7,7 +7,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tarae::completion::Completions;
 use tarae::offload;
 
-use crate::support::{FAR, gate, guarded, run_on, until};
+use crate::support::{FAR, alone, gate, guarded, run_on, until};
 
 /// Whether the descriptor is readable; `waits`: until it is.
 fn is_readable(fd: BorrowedFd<'_>, waits: bool) -> bool {
@@ -98,6 +98,34 @@ fn each_result_goes_to_one_drainer_and_all_see_the_end() {
             let set: BTreeSet<i32> = seen.iter().copied().collect();
             assert_eq!((seen.len(), set.len()), (400, 400));
             assert!(calls.next().is_none());
+        });
+    });
+}
+
+/// One result for several who wait for it: one of them has it, and the others see that nothing is
+/// left.
+#[test]
+fn all_who_wait_see_the_end() {
+    alone("queue::all_who_wait_see_the_end", || {
+        run_on(2, || {
+            let calls = std::sync::Arc::new(Completions::new());
+            let (open, pass) = gate();
+            calls.add((), offload::start(pass));
+            let drainers = [(); 4].map(|()| {
+                let calls = std::sync::Arc::clone(&calls);
+                tarae::spawn(move || calls.next().is_some())
+            });
+            let waits = |one: &tarae::inspect::Coroutine| {
+                matches!(one.waits_for, tarae::inspect::WaitReason::Completion)
+            };
+            let waiting = || {
+                let all = tarae::inspect::coroutines(FAR);
+                all.iter().filter(|one| waits(one)).count()
+            };
+            until(|| waiting() == drainers.len());
+            open.send(()).unwrap();
+            let had = drainers.map(|one| usize::from(one.join().unwrap()));
+            assert_eq!(had.iter().sum::<usize>(), 1);
         });
     });
 }

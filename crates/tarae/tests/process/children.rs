@@ -1,14 +1,17 @@
 //! Starting children, and their ends.
 
-use std::io::ErrorKind;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::cell::RefCell;
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
+use std::rc::Rc;
 use std::time::Duration;
 
 use tarae::Cancelled;
 use tarae::event::{EventLoop, WouldBlockLoop};
 use tarae::process::{Command, Stdio};
 
+use crate::kernel::{without_numbers_of_processes, without_pidfds};
 use crate::support::{alone, both, cat, guarded, parked, run_on, shell, until};
 
 #[test]
@@ -60,10 +63,9 @@ fn what_was_said_is_done() {
         assert_eq!(command.get_envs().count(), 0);
 
         let mut plain = std::process::Command::new("sh");
-        plain.args(["-c", "echo $0"]).arg0("other");
+        plain.args(["-c", "echo $0", "by std"]);
         let mut command = Command::from(plain);
-        assert_eq!(command.output().unwrap().stdout, b"other\n");
-        command.as_std_mut().process_group(0);
+        assert_eq!(command.output().unwrap().stdout, b"by std\n");
         assert_eq!(command.as_std().get_program(), "sh");
         assert!(
             std::process::Command::from(command)
@@ -209,46 +211,192 @@ fn who_was_waited_for_elsewhere_is_gone() {
 #[test]
 fn a_start_that_fails_leaves_no_child() {
     alone("children::a_start_that_fails_leaves_no_child", || {
-        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-        let old = getrlimit(Resource::Nofile);
-        // As many as are open, and those that std needs to start a child: a pair of pipe ends.
-        let probe = std::fs::File::open("/dev/null").unwrap();
-        let lowest = std::os::fd::AsRawFd::as_raw_fd(&probe) as u64;
-        let mut failed_late = 0;
-        for more in 0..12 {
-            let limit = Rlimit {
-                current: Some(lowest + more),
-                maximum: old.maximum,
-            };
-            setrlimit(Resource::Nofile, limit).unwrap();
-            let result = Command::new("sleep")
-                .arg("3600")
-                .stdin(Stdio::piped())
-                .spawn();
-            setrlimit(Resource::Nofile, old).unwrap();
-            match result {
-                Err(_) => failed_late += 1,
-                Ok(mut child) => {
-                    child.kill().unwrap();
-                    child.wait().unwrap();
-                }
-            }
+        // What std needs there is: only the last step fails, when the child runs.
+        without_pidfds();
+        let test = || {
+            let mut command = Command::new("sleep");
+            // It lets go of what tells of this test's own end.
+            command.stdout(Stdio::null()).stderr(Stdio::null());
+            command.arg("3600").stdin(Stdio::piped());
+            let started = command.as_std_mut().spawn();
+            let mut other = started.unwrap();
+            other.kill().unwrap();
+            other.wait().unwrap();
+            let error = command.spawn().unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(24), "EMFILE");
             let options = rustix::process::WaitOptions::NOHANG;
             let any = rustix::process::waitpid(None, options);
-            assert_eq!(
-                any.unwrap_err(),
-                rustix::io::Errno::CHILD,
-                "{more} more: a child is left"
-            );
+            assert_eq!(any.unwrap_err(), rustix::io::Errno::CHILD, "one is left");
+        };
+        test();
+        run_on(1, test);
+    });
+}
+
+/// By then the number may be another's.
+#[test]
+fn nothing_is_done_by_number() {
+    alone("children::nothing_is_done_by_number", || {
+        without_numbers_of_processes();
+        let test = || {
+            let mut child = cat();
+            let mut plain = std::process::Command::new("true").spawn().unwrap();
+            assert!(plain.wait().is_err(), "by number it cannot be done");
+            assert!(child.try_wait().unwrap().is_none());
+            child.kill().unwrap();
+            assert_eq!(child.wait().unwrap().signal(), Some(9));
+            assert!(cat().wait_with_output().unwrap().status.success());
+        };
+        test();
+        run_on(1, test);
+    });
+}
+
+/// As std tells it: with or without a core, as the system is set up.
+#[test]
+fn ends_are_told_as_std_tells_them() {
+    both("how children end", || {
+        // There may be a core.
+        let directory = format!("tarae-ends-{}", std::process::id());
+        let directory = std::env::temp_dir().join(directory);
+        std::fs::create_dir_all(&directory).unwrap();
+        for end in ["exit 7", "kill -9 $$", "ulimit -c unlimited; kill -ABRT $$"] {
+            let mut ours = shell(end);
+            let ours = ours.current_dir(&directory).status().unwrap();
+            let mut theirs = std::process::Command::from(shell(end));
+            let theirs = theirs.current_dir(&directory).status().unwrap();
+            assert_eq!(ours.into_raw(), theirs.into_raw(), "{end}");
         }
-        assert!((1..12).contains(&failed_late));
+        std::fs::remove_dir_all(&directory).unwrap();
+    });
+}
+
+#[test]
+fn a_child_that_has_ended_can_be_killed() {
+    both("killing what has ended", || {
+        let mut child = shell("exit 3").stdout(Stdio::piped()).spawn().unwrap();
+        // It has ended, or is about to, when nobody has the pipe any more.
+        assert_eq!(child.stdout.as_mut().unwrap().read(&mut [0]).unwrap(), 0);
+        let stat = format!("/proc/{}/stat", child.id());
+        until(|| std::fs::read_to_string(&stat).unwrap().contains(") Z "));
+        child.kill().unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(3));
+    });
+}
+
+/// It goes on, and its pipes with it.
+#[test]
+fn a_child_that_is_dropped_is_left_alone() {
+    alone("children::a_child_that_is_dropped_is_left_alone", || {
+        let test = || {
+            let mut child = cat();
+            let (mut input, mut output) =
+                (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+            drop(child);
+            input.write_all(b"hello").unwrap();
+            let mut back = [0; 5];
+            output.read_exact(&mut back).unwrap();
+            assert_eq!(&back, b"hello");
+            drop(input);
+            assert_eq!(output.read(&mut back).unwrap(), 0);
+            let options = rustix::process::WaitOptions::empty();
+            let (_, status) = rustix::process::waitpid(None, options).unwrap().unwrap();
+            assert_eq!(status.exit_status(), Some(0));
+        };
+        test();
+        run_on(1, test);
+    });
+}
+
+/// `output` leaves what was not set to the next call.
+#[test]
+fn streams_are_as_before_after_output() {
+    both("streams after output", || {
+        let mut command = shell("exit 0");
+        command.output().unwrap();
+        let mut child = command.spawn().unwrap();
+        assert!(child.stdin.is_none() && child.stdout.is_none() && child.stderr.is_none());
+        assert!(child.wait().unwrap().success());
+    });
+}
+
+/// The standard input is this process's, unless `output` starts the child. This program again, with
+/// a pipe for an input.
+#[test]
+fn output_gives_nothing_to_read() {
+    const NAME: &str = "children::output_gives_nothing_to_read";
+    const VARIABLE: &str = "TARAE_TEST_INPUT";
+    guarded("the input of output", || {
+        if std::env::var_os(VARIABLE).is_some() {
+            let mut command = shell("readlink /proc/self/fd/0");
+            let of_output = command.output().unwrap();
+            assert_eq!(of_output.stdout, b"/dev/null\n");
+            let child = command.stdout(Stdio::piped()).spawn().unwrap();
+            let of_spawn = child.wait_with_output().unwrap();
+            assert!(of_spawn.stdout.starts_with(b"pipe:"));
+            return;
+        }
+        let mut again = Command::new(std::env::current_exe().unwrap());
+        again.args([NAME, "--exact", "--nocapture"]);
+        again.env(VARIABLE, "1").stdin(Stdio::piped());
+        let output = again.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
+    });
+}
+
+#[test]
+fn what_unix_has_is_passed_on() {
+    both("commands on Unix", || {
+        use tarae::os::unix::process::CommandExt;
+        let of =
+            |command: &mut Command| String::from_utf8(command.output().unwrap().stdout).unwrap();
+        assert_eq!(of(shell("echo $0").arg0("other")), "other\n");
+        // The fifth word is the group, of `cut` itself; the shell's is its own number.
+        let group = "echo $$; cut -d ' ' -f 5 /proc/self/stat";
+        let groups = of(shell(group).process_group(0));
+        let (own, groups) = groups.trim().split_once('\n').unwrap();
+        assert_eq!(groups, own);
+        // Root may be anybody, all others only themselves.
+        if rustix::process::geteuid().is_root() {
+            let mut command = shell("id -u; id -g");
+            assert_eq!(of(command.uid(65_534).gid(65_533)), "65534\n65533\n");
+        } else {
+            for command in [shell("").uid(0), shell("").gid(0)] {
+                let error = command.status().unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+            }
+        }
+    });
+}
+
+/// This program again becomes another one.
+#[test]
+fn a_program_takes_the_place_of_this_one() {
+    const NAME: &str = "children::a_program_takes_the_place_of_this_one";
+    const VARIABLE: &str = "TARAE_TEST_EXEC";
+    guarded("exec", || {
+        use tarae::os::unix::process::CommandExt;
+        if std::env::var_os(VARIABLE).is_some() {
+            let error = tarae::sim::run(1, || shell("").exec()).unwrap().value;
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+            let error = run_on(1, || Command::new("/no/such/program").exec());
+            assert_eq!(error.kind(), ErrorKind::NotFound);
+            let error = run_on(2, || shell("echo another program; exit 5").exec());
+            panic!("{error}");
+        }
+        let mut again = Command::new(std::env::current_exe().unwrap());
+        again.args([NAME, "--exact", "--nocapture"]);
+        let output = again.env(VARIABLE, "1").output().unwrap();
+        assert_eq!(output.status.code(), Some(5));
+        assert!(output.stdout.ends_with(b"another program\n"));
     });
 }
 
 #[test]
 fn a_simulated_run_has_no_children() {
     guarded("no children in simulated runs", || {
-        let error = tarae::sim::run(1, || shell("exit 0").status().unwrap_err()).unwrap();
+        let error = tarae::sim::run(1, || shell("exit 0").spawn().unwrap_err()).unwrap();
         assert_eq!(error.value.kind(), ErrorKind::Unsupported);
     });
 }
@@ -260,13 +408,22 @@ fn an_event_loop_is_not_blocked() {
         let events = EventLoop::new().unwrap();
         events.set_strict(true);
         let input = child.stdin.take();
+        // A panic in the handler would end that alone.
+        let told = Rc::new(RefCell::new(Vec::new()));
+        let results = Rc::clone(&told);
         let handler = move |_: &EventLoop| {
-            assert!(WouldBlockLoop::is(&shell("exit 0").spawn().unwrap_err()));
-            assert!(WouldBlockLoop::is(&child.wait().unwrap_err()));
+            results.borrow_mut().push(shell("exit 0").spawn().map(drop));
+            results.borrow_mut().push(child.wait().map(drop));
             child.kill().unwrap();
         };
         events.after(Duration::ZERO, handler);
         events.run().unwrap();
         drop(input);
+        let refused = |result: &std::io::Result<()>| {
+            let error = result.as_ref().unwrap_err();
+            WouldBlockLoop::is(error)
+        };
+        assert_eq!(told.borrow().len(), 2);
+        assert!(told.borrow().iter().all(refused), "{told:?}");
     });
 }

@@ -5,5 +5,7 @@
 //! wait do so for input, or are killed by their test.
 
 mod children;
+#[path = "../shared/kernel.rs"]
+mod kernel;
 mod pipes;
 mod support;

@@ -1,11 +1,11 @@
 //! The pipes to children.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use tarae::Cancelled;
-use tarae::process::Stdio;
+use tarae::process::{ChildStdin, ChildStdout, Stdio};
 
 use crate::support::{both, cat, guarded, parked, run_on, shell, until};
 
@@ -27,6 +27,51 @@ fn what_goes_in_comes_out() {
         drop(input);
         assert_eq!(output.read(&mut [0]).unwrap(), 0);
         assert!(child.wait().unwrap().success());
+    });
+}
+
+#[test]
+fn several_buffers_at_once() {
+    both("vectored reads and writes", || {
+        let mut child = cat();
+        let (mut input, mut output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        let words = [&b"to be"[..], &[], b" or not"].map(IoSlice::new);
+        assert_eq!(input.write_vectored(&words).unwrap(), 12);
+        assert_eq!(input.write_vectored(&[]).unwrap(), 0);
+        drop(input);
+        let (mut one, mut other) = ([0; 3], [0; 16]);
+        let mut buffers = [&mut one[..], &mut [], &mut other].map(IoSliceMut::new);
+        // `cat` writes at once what it has read at once.
+        assert_eq!(output.read_vectored(&mut buffers).unwrap(), 12);
+        assert_eq!((&one, &other[..9]), (b"to ", &b"be or not"[..]));
+        assert_eq!(output.read_vectored(&mut []).unwrap(), 0);
+        // More than the kernel takes in one call.
+        let mut child = cat();
+        let many = vec![IoSlice::new(b"x"); 2_000];
+        let mut input = child.stdin.take().unwrap();
+        assert_eq!(input.write_vectored(&many).unwrap(), 1_024);
+        drop(input);
+        assert_eq!(child.wait_with_output().unwrap().stdout, [b'x'; 1_024]);
+    });
+}
+
+/// Any descriptor is taken for a pipe, in non-blocking mode: who reads parks.
+#[test]
+fn pipes_are_made_of_descriptors() {
+    guarded("pipes of descriptors", || {
+        run_on(1, || {
+            let (ours, theirs) = std::io::pipe().unwrap();
+            let mut output = ChildStdout::from(OwnedFd::from(ours));
+            let mut input = ChildStdin::from(OwnedFd::from(theirs));
+            let reader = tarae::spawn(move || {
+                let mut back = Vec::new();
+                output.read_to_end(&mut back).map(|_| back)
+            });
+            until(|| parked(1));
+            input.write_all(b"hello").unwrap();
+            drop(input);
+            assert_eq!(reader.join().unwrap().unwrap(), b"hello");
+        });
     });
 }
 

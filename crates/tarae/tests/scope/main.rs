@@ -13,6 +13,7 @@ mod table;
 mod table_channels;
 mod table_fs;
 mod table_net;
+mod table_process;
 mod table_sync;
 mod threads;
 mod tokens;

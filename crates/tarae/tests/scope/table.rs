@@ -16,7 +16,7 @@ use tarae::time::{self, Instant};
 use tarae::{Cancelled, inspect, offload, scope, try_scope};
 
 use crate::support::{FAR, SOON, alone, run_on, until};
-use crate::{table_channels, table_fs, table_net, table_sync};
+use crate::{table_channels, table_fs, table_net, table_process, table_sync};
 
 /// How calls are cut short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -319,6 +319,7 @@ fn cases() -> impl Iterator<Item = &'static (&'static str, Case)> {
     let channels = table_channels::CASES.iter().chain(table_channels::MORE);
     let others = table_net::CASES
         .iter()
+        .chain(table_process::CASES)
         .chain(table_sync::CASES)
         .chain(table_fs::CASES)
         .chain(channels);
@@ -327,6 +328,7 @@ fn cases() -> impl Iterator<Item = &'static (&'static str, Case)> {
 
 /// Rows that are different on a plain thread: the text says so.
 const COROUTINES_ONLY: &[&str] = &[
+    "Command::spawn",
     "ToSocketAddrs::to_socket_addrs",
     "inspect::coroutines",
     "net::park_until_readable",

@@ -58,3 +58,20 @@ pub(crate) fn without_directories() {
     let any = SeccompCondition::new(0, Dword, Ge, 0).unwrap();
     refuse(libc::SYS_getdents64, vec![any], libc::EIO);
 }
+
+/// As when no descriptor is free for a process.
+#[allow(dead_code, reason = "not every test program needs each of these")]
+pub(crate) fn without_pidfds() {
+    let process = SeccompCondition::new(0, Dword, Ge, 0).unwrap();
+    refuse(libc::SYS_pidfd_open, vec![process], libc::EMFILE);
+}
+
+/// Nothing can be done to a process by its number.
+#[allow(dead_code, reason = "not every test program needs each of these")]
+pub(crate) fn without_numbers_of_processes() {
+    let any = || vec![SeccompCondition::new(0, Dword, Ge, 0).unwrap()];
+    refuse(libc::SYS_kill, any(), libc::EPERM);
+    refuse(libc::SYS_wait4, any(), libc::EPERM);
+    let by_number = SeccompCondition::new(0, Dword, Eq, libc::P_PID.into()).unwrap();
+    refuse(libc::SYS_waitid, vec![by_number], libc::EPERM);
+}

@@ -1,6 +1,7 @@
 //! `std::os::unix`, for coroutines.
 //!
-//! Public. Nothing but the way to [`fs`] and [`net`].
+//! Public. Nothing but the way to [`fs`], [`net`] and [`process`].
 
 pub mod fs;
 pub mod net;
+pub mod process;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::{SocketAddr, check_count, path_address};
 use crate::Wake;
+use crate::completion::{self, Completion};
 use crate::driver::Direction;
 use crate::driver::message::{ReceiveFds, SendFds};
 use crate::driver::operation::{Peek, Recv, RecvVectored, Send, SendVectored};
@@ -110,23 +111,108 @@ impl UnixStream {
         UnixStream::connect_raw(&address.to_raw())
     }
 
+    /// Starts to connect to the listener at `path` and goes on: the [`Completion`] gives what
+    /// [`connect`](UnixStream::connect) would. Never waits.
+    ///
+    /// Where there is room in the listener's queue it has completed when this returns. Else a
+    /// coroutine tries again, with the same pauses; off the workers a thread of the
+    /// [blocking](crate::offload::Pool::Blocking) pool. Neither a cancellation nor a deadline of
+    /// the caller reaches it, [`cancel`](Completion::cancel) does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tarae::os::unix::net::{UnixListener, UnixStream};
+    ///
+    /// let path = std::env::temp_dir().join(format!("start-{}.sock", std::process::id()));
+    /// tarae::run(|| {
+    ///     let listener = UnixListener::bind(&path)?;
+    ///     let accepted = listener.start_accept();
+    ///     let stream = UnixStream::start_connect(&path).wait().unwrap()?;
+    ///     assert_eq!(stream.peer_addr()?.as_pathname(), Some(path.as_path()));
+    ///     accepted.wait().unwrap()?;
+    ///     std::fs::remove_file(&path)
+    /// })
+    /// .unwrap()
+    /// .unwrap();
+    /// ```
+    #[track_caller]
+    pub fn start_connect(path: impl AsRef<Path>) -> Completion<io::Result<UnixStream>> {
+        match path_address(path) {
+            Ok(address) => UnixStream::start_raw(address),
+            Err(error) => completion::io::ready(Ok(Err(error))),
+        }
+    }
+
+    /// Starts to connect to the listener at `address`, which may be an abstract name; as
+    /// [`start_connect`](UnixStream::start_connect) otherwise.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::os::linux::net::SocketAddrExt;
+    /// use tarae::os::unix::net::{SocketAddr, UnixStream};
+    ///
+    /// let nobody = SocketAddr::from_abstract_name(b"nobody has this name")?;
+    /// let refused = UnixStream::start_connect_addr(&nobody).wait().unwrap();
+    /// assert_eq!(refused.unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[track_caller]
+    pub fn start_connect_addr(address: &SocketAddr) -> Completion<io::Result<UnixStream>> {
+        UnixStream::start_raw(address.to_raw())
+    }
+
+    #[track_caller]
+    fn start_raw(address: RawAddress) -> Completion<io::Result<UnixStream>> {
+        match UnixStream::begin(&address) {
+            Ok((stream, false)) => {
+                completion::io::start_call(move || stream.try_again(&address).map(|()| stream))
+            }
+            result => completion::io::ready(Ok(result.map(|(stream, _)| stream))),
+        }
+    }
+
     fn connect_raw(address: &RawAddress) -> io::Result<UnixStream> {
+        let (stream, is_done) = UnixStream::begin(address)?;
+        if !is_done {
+            stream.try_again(address)?;
+        }
+        Ok(stream)
+    }
+
+    /// Makes a socket and tries to connect it; true if there was room.
+    fn begin(address: &RawAddress) -> io::Result<(UnixStream, bool)> {
         sched::refuse_simulated("a Unix socket")?;
-        let fd = sys::socket(libc::AF_UNIX, libc::SOCK_STREAM)?;
-        let mut pause_ms = PAUSE_MS.0;
+        let stream = UnixStream::of(sys::socket(libc::AF_UNIX, libc::SOCK_STREAM)?);
+        let is_done = stream.try_once(address)?;
+        Ok((stream, is_done))
+    }
+
+    fn try_once(&self, address: &RawAddress) -> io::Result<bool> {
         loop {
-            match sys::connect(fd.as_raw_fd(), address) {
-                Ok(()) => return Ok(UnixStream::of(fd)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            match sys::connect(self.socket.raw(), address) {
+                Ok(()) => return Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 // Nothing was begun.
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
+        }
+    }
+
+    /// Waits for room.
+    fn try_again(&self, address: &RawAddress) -> io::Result<()> {
+        let mut pause_ms = PAUSE_MS.0;
+        loop {
             let pause = Duration::from_millis(pause_ms);
             match sched::sleep_until(sched::now() + pause) {
                 Wake::Ready => {}
                 Wake::TimedOut => return Err(io::ErrorKind::TimedOut.into()),
                 Wake::Cancelled => return Err(io::Error::other(Cancelled)),
+            }
+            if self.try_once(address)? {
+                return Ok(());
             }
             pause_ms = (2 * pause_ms).min(PAUSE_MS.1);
         }
