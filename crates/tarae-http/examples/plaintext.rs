@@ -11,7 +11,7 @@ use serde::Serialize;
 use tarae::net::TcpListener;
 use tarae_http::http::StatusCode;
 use tarae_http::http::header::{CONTENT_TYPE, HeaderValue};
-use tarae_http::{Request, Response, Server};
+use tarae_http::{Limits, Request, Response, Server};
 
 #[derive(Serialize)]
 struct Message {
@@ -41,7 +41,9 @@ fn run(listen: &str, workers: usize) -> std::io::Result<()> {
         let listener = TcpListener::bind(listen)?;
         println!("listening on http://{}", listener.local_addr()?);
         std::io::stdout().flush()?;
-        Server::new(answer).serve(listener)
+        let mut limits = Limits::default();
+        limits.requests_per_connection = None;
+        Server::new(answer).limits(limits).serve(listener)
     })?
 }
 

@@ -28,7 +28,8 @@ pub(crate) struct Chunked {
     /// What is left of the current chunk; while its size is read, the size so far.
     left: u64,
     digits: u8,
-    body_max: usize,
+    /// How much more body there may be.
+    room: u64,
     extension_bytes: usize,
     trailer_bytes: usize,
     /// How far the coded input was read, and how much of the body that gave. Both count from
@@ -64,12 +65,12 @@ enum State {
 }
 
 impl Chunked {
-    pub(crate) fn new(body_max: usize) -> Self {
+    pub(crate) fn new(body_max: u64) -> Self {
         Self {
             state: State::Size,
             left: 0,
             digits: 0,
-            body_max,
+            room: body_max,
             extension_bytes: 0,
             trailer_bytes: 0,
             read: 0,
@@ -88,6 +89,7 @@ impl Chunked {
                 self.read += here;
                 self.written += here;
                 self.left -= here as u64;
+                self.room -= here as u64;
                 if self.left == 0 {
                     self.state = State::DataCr;
                 }
@@ -110,6 +112,10 @@ impl Chunked {
             };
         }
         Ok(self.state == State::Done)
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.state == State::Done
     }
 
     fn size(&mut self, byte: u8) -> Result<State, Reject> {
@@ -136,7 +142,7 @@ impl Chunked {
         if byte != b'\n' {
             return Err(BAD_REQUEST);
         }
-        if self.left > (self.body_max - self.written) as u64 {
+        if self.left > self.room {
             return Err(Reject(StatusCode::PAYLOAD_TOO_LARGE));
         }
         Ok(if self.left == 0 {
@@ -211,7 +217,7 @@ mod tests {
     use super::*;
 
     /// Decodes `input` in pieces of every size; all must agree. Gives the body and the rest.
-    fn decode(input: &[u8], body_max: usize) -> Result<Option<(String, String)>, u16> {
+    fn decode(input: &[u8], body_max: u64) -> Result<Option<(String, String)>, u16> {
         let limits = Limits {
             chunk_extension_bytes: 12,
             trailer_bytes: 24,

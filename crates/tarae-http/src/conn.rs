@@ -6,27 +6,43 @@
 //! ```text
 //!            ┌───────────────────────── next request ◄──────────────────────────┐
 //!            ▼                                                                   │
-//!  Head ─► Plan ─► (Body) ─► Call ─► respond() ─► (Stream) ──── keep-alive ──────┤
-//!    │      │        │                               │                           │
-//!    └──────┴────────┴── refused ──► Close ◄─────────┴──── last answer           │
+//!  Head ─► Plan ─► (Body) ─► Call ─► respond() ─► (Stream) ─► (Discard) ────────┤
+//!    │      │ │      │       ▲                       │                           │
+//!    │      │ └──────┼─ CallStreaming                ├──── last answer           │
+//!    └──────┴────────┴── refused ──► Close ◄─────────┴─ (Upgrade)
 //! ```
+//!
+//! `input` finds heads and bodies, `output` lays down answers, `upgrade` ends HTTP.
 //!
 //! Answers are gathered in one output buffer while whole requests are at hand, so a batch of
 //! pipelined requests costs one read and one write. After a refused message nothing that
 //! follows it is looked at.
 
-use std::io::{self, ErrorKind, Read};
+mod incoming;
+mod input;
+mod output;
+mod upgrade;
+
+use std::fmt;
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 
-use http::{Method, StatusCode, Version};
+use http::StatusCode;
+use tarae::net::TcpStream;
 
-use crate::body::Chunked;
-use crate::encode::{self, CommonHeaders, Persistence};
-use crate::framing::{Framing, Length};
-use crate::head::{self, BAD_REQUEST, Reject, Scan};
-use crate::request::{Head, Request};
-use crate::response::{Body, Content, Response};
+use crate::encode::CommonHeaders;
+use crate::framing::Framing;
+use crate::head::Scan;
+use crate::request::{Head, Message, Request};
+use crate::response::Response;
 use crate::{Limits, Plan};
+use incoming::Incoming;
+use output::Source;
+
+pub use input::BodyError;
+pub use output::BodyWriter;
+pub(crate) use upgrade::Upgrade;
+pub use upgrade::Upgraded;
 
 /// Size of a fresh receive buffer: the largest head fits by default.
 const INPUT_BYTES: usize = 16 * 1024;
@@ -60,10 +76,19 @@ pub enum Event {
     Plan,
     /// Call the handler with [`Conn::request`], then [`Conn::respond`].
     Call,
+    /// The same with [`Conn::streaming_request`]: the handler reads the body itself, and waits for
+    /// it.
+    CallStreaming,
     /// Write from [`Conn::output`], then [`Conn::wrote`]. A partial write is fine.
     Write,
     /// Call [`Conn::pull`], which calls the reader of the answer's body; that may block.
     Pull,
+    /// Call [`Conn::produce`], which has the writer of the answer's body write all of it; that
+    /// blocks as long as the peer takes it.
+    Produce,
+    /// HTTP is over on this connection: call [`Conn::upgrade`], which gives the transport to the
+    /// closure of the answer.
+    Upgrade,
     /// All is said. With `linger`, bytes of the peer may be unread: shut down the writing side
     /// and read for a bounded while before closing, or the answer may be lost to a reset.
     Close {
@@ -84,17 +109,23 @@ impl Buffers {
     pub fn new() -> Self {
         let head = Head::new(vec![0; INPUT_BYTES]);
         Self(Box::new(Conn {
-            request: Request::new(head, None),
+            message: Message::new(head),
             filled: 0,
             head_len: 0,
             scan: Scan::default(),
             framing: Framing::NONE,
             state: State::Head,
-            chunked: None,
+            incoming: None,
             body_max: 0,
+            streams: false,
+            taken: 0,
+            continue_due: false,
+            body_failed: false,
+            discard_left: 0,
             output: Vec::new(),
             written: 0,
             source: Source::None,
+            upgrade: None,
             keep: true,
             served: 0,
             blank_seen: false,
@@ -142,7 +173,7 @@ impl Parked {
     /// Gives the connection memory to work with.
     pub fn resume(self, buffers: Buffers) -> Box<Conn> {
         let Buffers(mut conn) = buffers;
-        conn.request.peer = self.peer;
+        conn.message.peer = self.peer;
         conn.served = self.served;
         conn.blank_seen = self.blank_seen;
         conn
@@ -180,23 +211,35 @@ impl Parked {
 /// conn.wrote(conn.output().len());
 /// assert_eq!(conn.next(context), Event::Idle);
 /// ```
-#[derive(Debug)]
 pub struct Conn {
     /// Its buffer is initialised throughout, so that it can be read into.
-    request: Request,
+    message: Message,
     /// How much of the receive buffer holds input. The current message begins at
-    /// `request.head.start`.
+    /// `message.head.start`.
     filled: usize,
     head_len: usize,
     scan: Scan,
     framing: Framing,
     state: State,
-    chunked: Option<Chunked>,
-    body_max: usize,
+    /// The body of the current message, if it has one.
+    incoming: Option<Incoming>,
+    body_max: u64,
+    /// The plan is that the handler reads the body.
+    streams: bool,
+    /// What the handler has read of the part of the body that lies in the buffer.
+    taken: usize,
+    /// The client waits for `100 Continue`, which goes out when the handler begins to read.
+    continue_due: bool,
+    /// The body cannot be read to its end.
+    body_failed: bool,
+    /// How much of a body that nobody reads may still be thrown away; 0 if it is not to be.
+    discard_left: u64,
     output: Vec<u8>,
     /// How much of `output`, or of the bytes in `source` once that is empty, was written.
     written: usize,
     source: Source,
+    /// What the connection goes over to after the current answer.
+    upgrade: Option<Upgrade>,
     /// Whether the connection goes on after the current answer.
     keep: bool,
     served: u32,
@@ -207,27 +250,36 @@ pub struct Conn {
     linger: bool,
 }
 
+impl fmt::Debug for Conn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Conn")
+            .field("state", &self.state)
+            .field("source", &self.source)
+            .field("served", &self.served)
+            .finish_non_exhaustive()
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Head,
     Plan,
     Body,
     Call,
+    CallStreaming,
     Stream,
+    Discard,
+    Upgrade,
     Close,
 }
 
-/// What of an answer is not in the output buffer yet.
-#[derive(Debug)]
-enum Source {
-    None,
-    /// Written straight from where it is, once the output buffer is empty.
-    Bytes(Body),
-    /// Pulled into the output buffer. `fresh` until the first pull, whose bytes join the head.
-    Reader {
-        body: Body,
-        fresh: bool,
-    },
+/// The peer's bytes and the way to it, for those who wait on the connection themselves. Anything
+/// that is `Read + Write`.
+pub trait Transport: Read + Write {
+    /// The socket, where it is one of Tarae's.
+    fn tcp(&self) -> Option<&TcpStream> {
+        None
+    }
 }
 
 impl Conn {
@@ -240,7 +292,11 @@ impl Conn {
                 State::Plan => Ok(Some(Event::Plan)),
                 State::Body => self.next_body(context),
                 State::Call => Ok(Some(Event::Call)),
+                State::CallStreaming => Ok(Some(Event::CallStreaming)),
                 State::Stream => Ok(self.next_stream()),
+                State::Discard => Ok(self.next_discard(context)),
+                State::Upgrade if self.has_output() => Ok(Some(Event::Write)),
+                State::Upgrade => Ok(Some(Event::Upgrade)),
                 State::Close if self.has_output() => Ok(Some(Event::Write)),
                 State::Close => Ok(Some(Event::Close {
                     linger: self.linger,
@@ -256,7 +312,7 @@ impl Conn {
 
     /// Room to read into; never empty.
     pub fn space(&mut self) -> &mut [u8] {
-        let head = &mut self.request.head;
+        let head = &mut self.message.head;
         if head.start > 0 && head.buf.len() - self.filled < SPACE_BYTES {
             head.buf.copy_within(head.start..self.filled, 0);
             self.filled -= head.start;
@@ -277,7 +333,7 @@ impl Conn {
     /// If that is more than the space.
     pub fn received(&mut self, bytes: usize) {
         assert!(
-            bytes <= self.request.head.buf.len() - self.filled,
+            bytes <= self.message.head.buf.len() - self.filled,
             "more bytes than space"
         );
         self.filled += bytes;
@@ -287,7 +343,7 @@ impl Conn {
     /// The head the handler is to plan for.
     #[inline]
     pub fn head(&self) -> &Head {
-        &self.request.head
+        &self.message.head
     }
 
     /// Takes the handler's plan. Does nothing unless [`Event::Plan`] was the last event.
@@ -296,21 +352,16 @@ impl Conn {
         if self.state != State::Plan {
             return;
         }
-        if let Some(response) = plan.reject {
-            if self.framing.has_body() {
-                self.refuse(*response, context);
-            } else {
-                self.state = State::Call;
-                self.respond(*response, context);
-            }
-            return;
-        }
-        if !self.framing.has_body() {
+        if self.framing.has_body() {
+            self.body_max = plan.body_limit.unwrap_or(context.limits.body_bytes as u64);
+            self.streams = plan.streams;
+            self.begin_body(plan.reject.is_some(), context);
+        } else {
             self.state = State::Call;
-            return;
         }
-        self.body_max = plan.body_limit.unwrap_or(context.limits.body_bytes);
-        self.begin_body(context);
+        if let (State::Call | State::CallStreaming, Some(response)) = (self.state, plan.reject) {
+            self.respond(*response, context);
+        }
     }
 
     /// Whether the next event is [`Event::Call`].
@@ -321,14 +372,25 @@ impl Conn {
 
     /// The request to call the handler with.
     #[inline]
-    pub fn request(&mut self) -> &mut Request {
-        &mut self.request
+    pub fn request(&mut self) -> Request<'_> {
+        Request::new(self, None)
     }
 
-    /// Takes the handler's answer. Does nothing unless [`Event::Call`] was the last event.
+    /// The request to call a handler with that reads the body itself: from `transport`, which
+    /// must wait where there is nothing to read yet.
+    pub fn streaming_request<'a>(
+        &'a mut self,
+        transport: &'a mut dyn Transport,
+        limits: &'a Limits,
+    ) -> Request<'a> {
+        Request::new(self, Some((transport, limits)))
+    }
+
+    /// Takes the handler's answer. Does nothing unless [`Event::Call`] or
+    /// [`Event::CallStreaming`] was the last event.
     #[inline]
     pub fn respond(&mut self, mut response: Response, context: Context<'_>) {
-        if self.state != State::Call {
+        if !matches!(self.state, State::Call | State::CallStreaming) {
             return;
         }
         self.served = self.served.saturating_add(1);
@@ -337,9 +399,19 @@ impl Conn {
             .requests_per_connection
             .is_some_and(|max| self.served >= max);
         self.keep = self.framing.keep_alive && !response.close && !self.draining && !last;
+        if self.streams {
+            self.judge_unread();
+        }
         // A client that expects the connection to go on may be sending its next request.
-        self.linger = self.framing.keep_alive && !self.keep && !self.end_of_input;
+        self.linger = !self.keep
+            && !self.end_of_input
+            && (self.framing.keep_alive || !self.is_body_complete());
         self.answer(&mut response, context);
+    }
+
+    #[inline]
+    pub(crate) fn message(&self) -> &Message {
+        &self.message
     }
 
     /// Whether the last answer lies whole in the output and nothing else has arrived: the next
@@ -347,7 +419,7 @@ impl Conn {
     #[inline]
     pub(crate) fn is_answered(&self) -> bool {
         self.state == State::Head
-            && self.filled == self.request.head.start
+            && self.filled == self.message.head.start
             && !self.output.is_empty()
     }
 
@@ -363,7 +435,7 @@ impl Conn {
 
     /// Nothing of the input is needed any more.
     fn forget_input(&mut self) {
-        self.request.head.start = 0;
+        self.message.head.start = 0;
         self.filled = 0;
     }
 
@@ -391,49 +463,11 @@ impl Conn {
         }
     }
 
-    /// Reads the next part of the answer's body from the reader the handler gave, calling it
-    /// once. Does nothing unless [`Event::Pull`] was the last event.
-    ///
-    /// # Errors
-    ///
-    /// What the reader returned, or `UnexpectedEof` if it had less than it promised. The
-    /// connection needs no care: it ends after what it already has.
-    pub fn pull(&mut self) -> io::Result<()> {
-        let Source::Reader {
-            body: Body(Content::Reader(reader, left)),
-            fresh,
-        } = &mut self.source
-        else {
-            return Ok(());
-        };
-        *fresh = false;
-        let begin = self.output.len();
-        let want = (*left).min(OUTPUT_BYTES as u64) as usize;
-        self.output.resize(begin + want, 0);
-        let result = loop {
-            match reader.read(&mut self.output[begin..]) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Ok(0) => break Err(ErrorKind::UnexpectedEof.into()),
-                other => break other,
-            }
-        };
-        // A reader that claims more than it was asked for cannot break the framing.
-        let got = *result.as_ref().unwrap_or(&0).min(&want);
-        *left -= got as u64;
-        self.output.truncate(begin + got);
-        if let Err(error) = result {
-            self.source = Source::None;
-            self.state = State::Close;
-            return Err(error);
-        }
-        Ok(())
-    }
-
     /// Says that the peer took too long. A message that has begun is answered with 408; an
     /// answer that is not taken is dropped.
     pub fn timed_out(&mut self, context: Context<'_>) {
         let begun = self.state == State::Body
-            || self.state == State::Head && self.filled > self.request.head.start;
+            || self.state == State::Head && self.filled > self.message.head.start;
         if begun && !self.has_output() {
             self.refuse(Response::plain_status(StatusCode::REQUEST_TIMEOUT), context);
         } else {
@@ -446,6 +480,7 @@ impl Conn {
         self.output.clear();
         self.written = 0;
         self.source = Source::None;
+        self.upgrade = None;
         self.state = State::Close;
     }
 
@@ -458,7 +493,7 @@ impl Conn {
     /// Whether nothing is held in either direction, so that it may be parked.
     pub fn is_idle(&self) -> bool {
         self.state == State::Head
-            && self.filled == self.request.head.start
+            && self.filled == self.message.head.start
             && !self.has_output()
             && !self.end_of_input
             && !self.draining
@@ -472,13 +507,13 @@ impl Conn {
     pub fn park(mut self: Box<Self>) -> (Parked, Buffers) {
         assert!(self.is_idle(), "only an idle connection can be parked");
         let parked = Parked {
-            peer: self.request.peer,
+            peer: self.message.peer,
             served: self.served,
             blank_seen: self.blank_seen,
         };
         // An idle connection is as good as reset, but for what its last request has left.
-        self.request.head.target.clear();
-        self.request.head.fields.clear();
+        self.message.head.target.clear();
+        self.message.head.fields.clear();
         self.shrink();
         (parked, Buffers(self))
     }
@@ -493,17 +528,23 @@ impl Conn {
     /// Forgets everything but the memory.
     fn reset(&mut self) {
         let Conn {
-            request,
+            message,
             filled,
             head_len,
             scan,
             framing,
             state,
-            chunked,
+            incoming,
             body_max,
+            streams,
+            taken,
+            continue_due,
+            body_failed,
+            discard_left,
             output,
             written,
             source,
+            upgrade,
             keep,
             served,
             blank_seen,
@@ -511,19 +552,21 @@ impl Conn {
             draining,
             linger,
         } = self;
-        request.reset();
+        message.reset();
         output.clear();
-        (*filled, *head_len, *body_max, *written, *served) = (0, 0, 0, 0, 0);
+        (*filled, *head_len, *written, *served, *taken) = (0, 0, 0, 0, 0);
+        (*body_max, *discard_left) = (0, 0);
         (*scan, *framing, *state) = (Scan::default(), Framing::NONE, State::Head);
-        (*chunked, *source) = (None, Source::None);
+        (*incoming, *source, *upgrade) = (None, Source::None, None);
         *keep = true;
+        (*streams, *continue_due, *body_failed) = (false, false, false);
         (*blank_seen, *end_of_input, *draining, *linger) = (false, false, false, false);
         self.shrink();
     }
 
     /// Gives back what large messages have taken.
     fn shrink(&mut self) {
-        let head = &mut self.request.head;
+        let head = &mut self.message.head;
         if head.buf.len() > KEPT_BYTES_MAX {
             head.buf.truncate(INPUT_BYTES);
             head.buf.shrink_to_fit();
@@ -541,237 +584,5 @@ impl Conn {
 
     fn has_output(&self) -> bool {
         !self.output().is_empty()
-    }
-
-    /// Looks for the next head.
-    #[inline]
-    fn next_head(&mut self, context: Context<'_>) -> Result<Option<Event>, Reject> {
-        // What of it was written counts too: the buffer is only emptied as a whole.
-        if self.output.len() >= OUTPUT_BYTES {
-            return Ok(Some(Event::Write));
-        }
-        self.skip_blank();
-        if self.filled == self.request.head.start {
-            return Ok(self.starved(Event::Idle));
-        }
-        // A CR alone may be the begin of an empty line, if none was seen yet.
-        let at = self.request.head.start;
-        let lone_cr = self.filled == at + 1 && self.request.head.buf[at] == b'\r';
-        if lone_cr && !self.blank_seen {
-            return self.starved_in(Event::ReadHead);
-        }
-        let parsed = head::parse(
-            &mut self.request.head,
-            &mut self.scan,
-            self.filled,
-            context.limits,
-        )?;
-        let Some(parsed) = parsed else {
-            return self.starved_in(Event::ReadHead);
-        };
-        self.scan = Scan::default();
-        self.blank_seen = false;
-        self.head_len = parsed.len;
-        self.framing = parsed.framing;
-        self.request.body_at = parsed.len;
-        self.request.body_len = 0;
-        self.state = State::Plan;
-        Ok(Some(Event::Plan))
-    }
-
-    /// One empty line before a request line is forgiven (RFC 9112, 2.2).
-    #[inline]
-    fn skip_blank(&mut self) {
-        let head = &mut self.request.head;
-        if head.start < self.filled && head.buf[head.start] == b'\r' && !self.blank_seen {
-            self.blank_seen = head.buf[head.start..self.filled].starts_with(b"\r\n");
-            head.start += if self.blank_seen { 2 } else { 0 };
-        }
-    }
-
-    /// The plan takes the body: find out whether it fits, and let the client go on.
-    fn begin_body(&mut self, context: Context<'_>) {
-        self.state = State::Body;
-        self.chunked = None;
-        match self.framing.length {
-            Length::Bytes(length) if length > self.body_max as u64 => {
-                let reject = Response::plain_status(StatusCode::PAYLOAD_TOO_LARGE);
-                return self.refuse(reject, context);
-            }
-            Length::Bytes(_) => {}
-            Length::Chunked => self.chunked = Some(Chunked::new(self.body_max)),
-        }
-        if self.framing.expects_continue {
-            self.output
-                .extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
-        }
-    }
-
-    /// Collects the body.
-    fn next_body(&mut self, context: Context<'_>) -> Result<Option<Event>, Reject> {
-        let begin = self.request.head.start + self.head_len;
-        let complete = match (self.framing.length, &mut self.chunked) {
-            (Length::Bytes(length), _) => {
-                let complete = (self.filled - begin) as u64 >= length;
-                self.request.body_len = if complete { length as usize } else { 0 };
-                complete
-            }
-            (Length::Chunked, Some(chunked)) => {
-                let bytes = &mut self.request.head.buf[begin..self.filled];
-                let complete = chunked.decode(bytes, context.limits)?;
-                self.request.body_len = chunked.written;
-                if !complete {
-                    // All was read: what follows may take the place of the chunk heads.
-                    self.filled = begin + chunked.written;
-                    chunked.read = chunked.written;
-                }
-                complete
-            }
-            (Length::Chunked, None) => return Err(BAD_REQUEST),
-        };
-        if complete {
-            self.state = State::Call;
-            return Ok(None);
-        }
-        self.starved_in(Event::ReadBody)
-    }
-
-    /// More input is needed in the middle of a message.
-    fn starved_in(&mut self, event: Event) -> Result<Option<Event>, Reject> {
-        if self.end_of_input && !self.has_output() {
-            return Err(BAD_REQUEST);
-        }
-        Ok(self.starved(event))
-    }
-
-    /// More input is needed: first everything that waits is written.
-    fn starved(&mut self, event: Event) -> Option<Event> {
-        if self.has_output() {
-            return Some(Event::Write);
-        }
-        if self.end_of_input || self.draining && event != Event::ReadBody {
-            self.state = State::Close;
-            return None;
-        }
-        if event == Event::Idle {
-            self.forget_input();
-        }
-        Some(event)
-    }
-
-    /// Sends what the output buffer could not take.
-    fn next_stream(&mut self) -> Option<Event> {
-        match &self.source {
-            Source::Reader { body, fresh } if !body.is_empty() => {
-                let pull = *fresh || self.output.is_empty();
-                return Some(if pull { Event::Pull } else { Event::Write });
-            }
-            Source::Bytes(_) if self.has_output() => return Some(Event::Write),
-            Source::Bytes(_) => self.written = 0,
-            Source::Reader { .. } | Source::None => {}
-        }
-        self.source = Source::None;
-        self.state = if self.keep { State::Head } else { State::Close };
-        None
-    }
-
-    /// Answers a message that is not read to its end, and reads no other.
-    #[cold]
-    fn refuse(&mut self, mut response: Response, context: Context<'_>) {
-        if self.state == State::Head {
-            // The head was not understood, but whether the answer may have a body is plain.
-            let head = &mut self.request.head;
-            let is_head = head.buf[head.start..self.filled].starts_with(b"HEAD ");
-            head.method = if is_head { Method::HEAD } else { Method::GET };
-            self.head_len = 0;
-        }
-        self.keep = false;
-        self.linger = !self.end_of_input;
-        self.answer(&mut response, context);
-    }
-
-    /// Encodes an answer and goes on behind the message it answers.
-    #[inline]
-    fn answer(&mut self, response: &mut Response, context: Context<'_>) {
-        if response.status.is_informational() {
-            // An interim status answers nothing: the client would wait for ever.
-            *response = Response::plain_status(StatusCode::INTERNAL_SERVER_ERROR);
-        }
-        let is_tunnel = self.request.head.method == Method::CONNECT && response.status.is_success();
-        // What follows a tunnel's head would not be HTTP, and nothing here could pass it on.
-        self.keep &= !is_tunnel;
-        let persistence = match self.request.head.version {
-            _ if !self.keep => Persistence::Close,
-            Version::HTTP_10 => Persistence::KeepAlive,
-            _ => Persistence::Implied,
-        };
-        let (length, with_body) = match response.status {
-            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => (None, false),
-            StatusCode::RESET_CONTENT => (Some(0), false),
-            _ if is_tunnel => (None, false),
-            _ => (
-                Some(response.body.len()),
-                self.request.head.method != Method::HEAD,
-            ),
-        };
-        encode::head(
-            &mut self.output,
-            response,
-            context.common,
-            length,
-            persistence,
-        );
-        self.consume();
-        self.state = if self.keep { State::Head } else { State::Close };
-        if with_body {
-            self.send(&mut response.body);
-        }
-    }
-
-    /// Steps behind the current message, so that the next one can be looked for. Behind the
-    /// last one nothing is.
-    #[inline]
-    fn consume(&mut self) {
-        if self.keep {
-            self.request.head.start += self.head_len
-                + match &self.chunked {
-                    Some(chunked) => chunked.read,
-                    None => self.request.body_len,
-                };
-        }
-        self.chunked = None;
-        self.request.body_at = 0;
-        self.request.body_len = 0;
-    }
-
-    /// Puts the body behind its head, as far as the output buffer goes.
-    #[inline]
-    fn send(&mut self, body: &mut Body) {
-        let fits = body.len() <= OUTPUT_BYTES as u64;
-        match &body.0 {
-            Content::Static(bytes) if fits => self.output.extend_from_slice(bytes),
-            Content::Owned(bytes) if fits => self.output.extend_from_slice(bytes),
-            _ => self.send_later(std::mem::replace(body, Body::empty())),
-        }
-    }
-
-    /// Sends what is too large to be copied, or not in memory.
-    #[inline(never)]
-    fn send_later(&mut self, body: Body) {
-        self.source = match &body.0 {
-            Content::Reader(..) => Source::Reader { body, fresh: true },
-            Content::Static(_) | Content::Owned(_) => Source::Bytes(body),
-        };
-        self.state = State::Stream;
-    }
-}
-
-impl Body {
-    fn in_memory(&self) -> &[u8] {
-        match &self.0 {
-            Content::Static(bytes) => bytes,
-            Content::Owned(bytes) => bytes,
-            Content::Reader(..) => &[],
-        }
     }
 }

@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::conn::{Buffers, Conn, Context, Event, Parked};
+use crate::conn::{Buffers, Conn, Context, Event, Parked, Transport};
 use crate::handler::{Handler, call_contained, plan_contained};
 use crate::{CommonHeaders, Limits};
 
@@ -74,13 +74,23 @@ where
                 conn.planned(plan, context);
             }
             Event::Call => {
-                let response = call_contained(handler, conn.request());
+                let response = call_contained(handler, &mut conn.request());
+                conn.respond(response, context);
+            }
+            Event::CallStreaming => {
+                let mut wire = Wire(&mut *stream);
+                let mut request = conn.streaming_request(&mut wire, limits);
+                let response = call_contained(handler, &mut request);
                 conn.respond(response, context);
             }
             Event::Pull => {
                 // The connection ends by itself if the reader failed.
                 let _ = conn.pull();
             }
+            Event::Produce => {
+                let _ = conn.produce(&mut Wire(&mut *stream));
+            }
+            Event::Upgrade => conn.upgrade(&mut Wire(&mut *stream)),
             Event::Write => match stream.write(conn.output()) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(bytes) => conn.wrote(bytes),
@@ -95,6 +105,27 @@ where
         }
     }
 }
+
+/// The stream, for those who wait on the connection themselves.
+struct Wire<'a, S: ?Sized>(&'a mut S);
+
+impl<S: Read + ?Sized> Read for Wire<'_, S> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buf)
+    }
+}
+
+impl<S: Write + ?Sized> Write for Wire<'_, S> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.0.write(buf)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl<S: Read + Write + ?Sized> Transport for Wire<'_, S> {}
 
 fn passed_over(error: io::Error, conn: &mut Conn, context: Context<'_>) -> io::Result<()> {
     match error.kind() {

@@ -18,6 +18,19 @@ pub(crate) enum Persistence {
     KeepAlive,
     /// `Connection: close`
     Close,
+    /// `Connection: upgrade`
+    Upgrade,
+}
+
+/// How a client finds the end of the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Length {
+    /// By `Content-Length`.
+    Bytes(u64),
+    /// By the last chunk.
+    Chunked,
+    /// By the status, or by the end of the connection.
+    None,
 }
 
 /// The header fields all answers share, `Server` and `Date`, ready to be copied.
@@ -93,14 +106,13 @@ impl Default for CommonHeaders {
     }
 }
 
-/// Appends the whole head of an answer. `length` is what `Content-Length` says; `None` leaves
-/// it out.
+/// Appends the whole head of an answer.
 #[inline]
 pub(crate) fn head(
     out: &mut Vec<u8>,
     response: &Response,
     common: &CommonHeaders,
-    length: Option<u64>,
+    length: Length,
     persistence: Persistence,
 ) {
     if response.status == StatusCode::OK && response.fields().is_empty() {
@@ -123,10 +135,12 @@ pub(crate) fn head(
         Persistence::Implied => {}
         Persistence::KeepAlive => out.extend_from_slice(b"Connection: keep-alive\r\n"),
         Persistence::Close => out.extend_from_slice(b"Connection: close\r\n"),
+        Persistence::Upgrade => out.extend_from_slice(b"Connection: upgrade\r\n"),
     }
     match length {
-        Some(length) => length_and_end(out, length),
-        None => out.extend_from_slice(b"\r\n"),
+        Length::Bytes(length) => length_and_end(out, length),
+        Length::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n\r\n"),
+        Length::None => out.extend_from_slice(b"\r\n"),
     }
 }
 
@@ -161,7 +175,7 @@ fn any_status(out: &mut Vec<u8>, response: &Response, common: &CommonHeaders) {
     }
 }
 
-fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+pub(crate) fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(name);
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
@@ -195,7 +209,7 @@ fn length_and_end(out: &mut Vec<u8>, length: u64) {
 mod tests {
     use super::*;
 
-    fn encoded(response: &Response, length: Option<u64>, persistence: Persistence) -> String {
+    fn encoded(response: &Response, length: Length, persistence: Persistence) -> String {
         let mut out = Vec::new();
         head(
             &mut out,
@@ -211,7 +225,7 @@ mod tests {
     fn heads() {
         let date = "Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n";
         assert_eq!(
-            encoded(&Response::text(""), Some(0), Persistence::Implied),
+            encoded(&Response::text(""), Length::Bytes(0), Persistence::Implied),
             format!(
                 "HTTP/1.1 200 OK\r\nServer: tarae\r\n{date}\
                  Content-Type: text/plain; charset=utf-8\r\nContent-Length: 0\r\n\r\n"
@@ -221,12 +235,12 @@ mod tests {
             .with_header(header::SERVER, HeaderValue::from_static("own"))
             .with_header(header::DATE, HeaderValue::from_static("today"));
         assert_eq!(
-            encoded(&own, None, Persistence::Close),
+            encoded(&own, Length::None, Persistence::Close),
             "HTTP/1.1 404 Not Found\r\nserver: own\r\ndate: today\r\nConnection: close\r\n\r\n"
         );
         let odd = Response::new(StatusCode::from_u16(599).expect("in range"));
         assert_eq!(
-            encoded(&odd, Some(u64::MAX), Persistence::KeepAlive),
+            encoded(&odd, Length::Bytes(u64::MAX), Persistence::KeepAlive),
             format!(
                 "HTTP/1.1 599 \r\nServer: tarae\r\n{date}Connection: keep-alive\r\n\
                  Content-Length: 18446744073709551615\r\n\r\n"

@@ -156,7 +156,7 @@ impl Found {
 }
 
 /// The elements of a comma-separated list; empty ones are to be ignored.
-fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value
         .split(|&byte| byte == b',')
         .map(<[u8]>::trim_ascii)

@@ -29,21 +29,24 @@ pub trait Handler: Send + Sync + 'static {
     }
 
     /// Answers a request whose body has arrived.
-    fn call(&self, request: &mut Request) -> Response;
+    fn call(&self, request: &mut Request<'_>) -> Response;
 }
 
 impl<F> Handler for F
 where
-    F: Fn(&mut Request) -> Response + Send + Sync + 'static,
+    F: Fn(&mut Request<'_>) -> Response + Send + Sync + 'static,
 {
     #[inline]
-    fn call(&self, request: &mut Request) -> Response {
+    fn call(&self, request: &mut Request<'_>) -> Response {
         self(request)
     }
 }
 
 /// Calls the handler and turns a panic in it into an answer that ends the connection.
-pub(crate) fn call_contained<H: Handler + ?Sized>(handler: &H, request: &mut Request) -> Response {
+pub(crate) fn call_contained<H: Handler + ?Sized>(
+    handler: &H,
+    request: &mut Request<'_>,
+) -> Response {
     catch_unwind(AssertUnwindSafe(|| handler.call(request)))
         .unwrap_or_else(|_| Response::plain_status(StatusCode::INTERNAL_SERVER_ERROR).with_close())
 }
@@ -73,7 +76,7 @@ pub(crate) fn plan_contained<H: Handler + ?Sized>(handler: &H, head: &Head) -> P
 ///         }
 ///     }
 ///
-///     fn call(&self, request: &mut Request) -> Response {
+///     fn call(&self, request: &mut Request<'_>) -> Response {
 ///         Response::text(format!("{} bytes", request.body().len()))
 ///     }
 /// }
@@ -82,7 +85,8 @@ pub(crate) fn plan_contained<H: Handler + ?Sized>(handler: &H, head: &Head) -> P
 /// ```
 #[derive(Debug, Default)]
 pub struct Plan {
-    pub(crate) body_limit: Option<usize>,
+    pub(crate) body_limit: Option<u64>,
+    pub(crate) streams: bool,
     pub(crate) reject: Option<Box<Response>>,
 }
 
@@ -91,17 +95,51 @@ impl Plan {
     /// is; a longer one is answered with 413.
     pub fn body_limit(bytes: usize) -> Self {
         Self {
-            body_limit: Some(bytes),
-            reject: None,
+            body_limit: Some(bytes as u64),
+            ..Self::default()
         }
     }
 
-    /// Answers at once, without reading the body and without calling the handler. If a body was
-    /// announced, the connection is closed after the answer.
+    /// Calls the handler as soon as the head is there; it reads the body itself, by
+    /// [`Request::body_reader`], at most so many bytes of it. A longer one is answered with 413 if
+    /// its length was announced, and else gives a [`BodyError`](crate::BodyError) to the handler.
+    ///
+    /// ```
+    /// use std::io::Read;
+    /// use tarae_http::{Handler, Head, Plan, Request, Response};
+    ///
+    /// /// Counts what it is sent, however much, in little memory.
+    /// struct Count;
+    ///
+    /// impl Handler for Count {
+    ///     fn plan(&self, _: &Head) -> Plan {
+    ///         Plan::stream(u64::MAX)
+    ///     }
+    ///
+    ///     fn call(&self, request: &mut Request) -> Response {
+    ///         match std::io::copy(&mut request.body_reader(), &mut std::io::sink()) {
+    ///             Ok(bytes) => Response::text(format!("{bytes} bytes")),
+    ///             Err(error) => tarae_http::BodyError::answer(&error),
+    ///         }
+    ///     }
+    /// }
+    /// # let request = b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello";
+    /// # assert!(tarae_http::answer(Count, request).ends_with(b"\r\n\r\n5 bytes"));
+    /// ```
+    pub fn stream(bytes: u64) -> Self {
+        Self {
+            body_limit: Some(bytes),
+            streams: true,
+            ..Self::default()
+        }
+    }
+
+    /// Answers at once, without calling the handler. A short body is read and dropped; after a
+    /// longer one, or one that the client holds back for `100 Continue`, the connection is closed.
     pub fn reject(response: Response) -> Self {
         Self {
-            body_limit: None,
             reject: Some(Box::new(response)),
+            ..Self::default()
         }
     }
 }

@@ -36,10 +36,11 @@ mod target;
 
 pub use http;
 
+pub use conn::{BodyError, BodyWriter, Upgraded};
 pub use drive::{Served, answer, serve_stream};
 pub use encode::CommonHeaders;
 pub use handler::{Handler, Plan};
 pub use limits::Limits;
-pub use request::{Head, Request};
+pub use request::{BodyReader, Head, Request};
 pub use response::{Body, Response};
 pub use server::{Running, Server};

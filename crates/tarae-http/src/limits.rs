@@ -13,10 +13,12 @@ use std::time::Duration;
 /// | `body_bytes` | 1 MiB | 413 |
 /// | `chunk_extension_bytes` | 4 KiB per body | 400 |
 /// | `trailer_bytes` | 4 KiB per body | 431 |
-/// | `requests_per_connection` | none | `Connection: close` on the last answer |
+/// | `requests_per_connection` | 1,000 | `Connection: close` on the last answer |
 /// | `head_timeout` | 10 s | 408 |
 /// | `body_timeout` | 30 s without progress | 408 |
 /// | `write_timeout` | 30 s without progress | closed |
+/// | `rate_min` | 240 bytes/s once these times are used up | as for these |
+/// | `request_timeout` | 60 s | the handler's waits end |
 /// | `idle_timeout` | 60 s | closed |
 ///
 /// ```
@@ -47,6 +49,14 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// Between two moments at which the peer takes bytes of an answer.
     pub write_timeout: Duration,
+    /// Bytes per second that the peer must send of a body, or take of an answer, on average over
+    /// the time that is spent waiting for it. The first `body_timeout` or `write_timeout` of that
+    /// is free. 0 for none.
+    pub rate_min: u64,
+    /// From the end of the head until the handler returns: a deadline around it, which ends its
+    /// waits, as [`tarae::deadline`] does, and those of all that it calls; `None` for none. What
+    /// it returns then is the answer.
+    pub request_timeout: Option<Duration>,
     /// Between the end of an answer and the first byte of the next request.
     pub idle_timeout: Duration,
 }
@@ -60,10 +70,12 @@ impl Default for Limits {
             body_bytes: 1024 * 1024,
             chunk_extension_bytes: 4 * 1024,
             trailer_bytes: 4 * 1024,
-            requests_per_connection: None,
+            requests_per_connection: Some(1_000),
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),
+            rate_min: 240,
+            request_timeout: Some(Duration::from_secs(60)),
             idle_timeout: Duration::from_secs(60),
         }
     }

@@ -1,10 +1,15 @@
 //! What a handler is given: the head and the body of one request. Made by `conn`, which lends
 //! its receive buffer to the head: nothing is copied out of it and nothing here parses.
 
+use std::fmt;
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::ops::Deref;
 
 use http::{Method, Version};
+
+use crate::Limits;
+use crate::conn::{Conn, Transport};
 
 /// The method, target and header fields of a request.
 ///
@@ -140,9 +145,9 @@ impl Head {
     }
 }
 
-/// One request: a [`Head`], to which it dereferences, and the whole body.
+/// What has come of one request. Kept by the connection, lent to the handler.
 #[derive(Debug)]
-pub struct Request {
+pub(crate) struct Message {
     pub(crate) head: Head,
     /// Where the decoded body lies in the head's buffer, relative to the head's first byte.
     pub(crate) body_at: usize,
@@ -150,13 +155,13 @@ pub struct Request {
     pub(crate) peer: Option<SocketAddr>,
 }
 
-impl Request {
-    pub(crate) fn new(head: Head, peer: Option<SocketAddr>) -> Self {
+impl Message {
+    pub(crate) fn new(head: Head) -> Self {
         Self {
             head,
             body_at: 0,
             body_len: 0,
-            peer,
+            peer: None,
         }
     }
 
@@ -183,31 +188,117 @@ impl Request {
         fields.clear();
         (self.body_at, self.body_len, self.peer) = (0, 0, None);
     }
+}
+
+/// One request: a [`Head`], to which it dereferences, and the body.
+pub struct Request<'a> {
+    conn: &'a mut Conn,
+    /// Where a body comes from that the handler reads.
+    wire: Option<(&'a mut dyn Transport, &'a Limits)>,
+}
+
+impl fmt::Debug for Request<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("method", self.method())
+            .field("target", &self.target())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> Request<'a> {
+    #[inline]
+    pub(crate) fn new(
+        conn: &'a mut Conn,
+        wire: Option<(&'a mut dyn Transport, &'a Limits)>,
+    ) -> Self {
+        Self { conn, wire }
+    }
 
     /// The head of the request.
     #[inline]
     pub fn head(&self) -> &Head {
-        &self.head
+        self.conn.head()
     }
 
-    /// The whole body, with any chunked coding removed. Empty if there was none.
+    /// The whole body, with any chunked coding removed. Empty if there was none, and where the
+    /// [plan](crate::Plan::stream) was to read it piece by piece.
     #[inline]
     pub fn body(&self) -> &[u8] {
-        let at = self.head.start + self.body_at;
-        &self.head.buf[at..at + self.body_len]
+        self.conn.message().body()
+    }
+
+    /// Reads the body from its beginning, or from where the last reader stopped if the
+    /// [plan](crate::Plan::stream) was to read it piece by piece: then reads wait for the client,
+    /// and their errors may be a [`BodyError`](crate::BodyError).
+    ///
+    /// What is left unread is read and dropped if it is little; otherwise the connection ends with
+    /// the answer. A client that waits for `100 Continue` is told to go on by the first read.
+    pub fn body_reader(&mut self) -> BodyReader<'_> {
+        BodyReader(match &mut self.wire {
+            Some((transport, limits)) => Unread::Wire {
+                conn: self.conn,
+                transport: *transport,
+                limits,
+            },
+            None => Unread::Memory(self.conn.message().body()),
+        })
     }
 
     /// The address at the other end of the connection, if the server knows one.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        self.peer
+        self.conn.message().peer
     }
 }
 
-impl Deref for Request {
+impl Message {
+    #[inline]
+    fn body(&self) -> &[u8] {
+        let at = self.head.start + self.body_at;
+        &self.head.buf[at..at + self.body_len]
+    }
+}
+
+/// The body of a request as a reader; see [`Request::body_reader`].
+#[derive(Debug)]
+pub struct BodyReader<'a>(Unread<'a>);
+
+enum Unread<'a> {
+    Memory(&'a [u8]),
+    Wire {
+        conn: &'a mut Conn,
+        transport: &'a mut dyn Transport,
+        limits: &'a Limits,
+    },
+}
+
+impl fmt::Debug for Unread<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Unread::Memory(_) => "Memory",
+            Unread::Wire { .. } => "Wire",
+        })
+    }
+}
+
+impl Read for BodyReader<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match &mut self.0 {
+            Unread::Memory(bytes) => bytes.read(buf),
+            Unread::Wire {
+                conn,
+                transport,
+                limits,
+            } => conn.read_body(buf, *transport, limits),
+        }
+    }
+}
+
+impl Deref for Request<'_> {
     type Target = Head;
 
     #[inline]
     fn deref(&self) -> &Head {
-        &self.head
+        self.head()
     }
 }

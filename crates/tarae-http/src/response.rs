@@ -3,10 +3,12 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::io::Read;
+use std::io::{self, Read};
 
 use http::StatusCode;
 use http::header::{self, HeaderName, HeaderValue};
+
+use crate::conn::{BodyWriter, Upgrade, Upgraded};
 
 static CONTENT_TYPE: HeaderName = header::CONTENT_TYPE;
 static TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -25,7 +27,6 @@ static BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream")
 /// assert_eq!(response.status(), 302);
 /// assert_eq!(response.headers().count(), 2);
 /// ```
-#[derive(Debug)]
 pub struct Response {
     pub(crate) status: StatusCode,
     pub(crate) content_type: ContentType,
@@ -33,6 +34,7 @@ pub struct Response {
     fields: Option<Box<Fields>>,
     pub(crate) body: Body,
     pub(crate) close: bool,
+    pub(crate) upgrade: Option<Upgrade>,
 }
 
 #[derive(Debug, Default)]
@@ -92,6 +94,7 @@ impl Response {
             fields: None,
             body,
             close: false,
+            upgrade: None,
         }
     }
 
@@ -137,6 +140,54 @@ impl Response {
         self
     }
 
+    /// `101 Switching Protocols`: the connection speaks `protocol` (a token, such as `websocket`)
+    /// from now on, by `f`, which runs where the handler ran and gives the connection up when it
+    /// returns. A client that did not ask for this protocol gets 426 instead, and `f` is dropped.
+    /// While the server stops, too.
+    ///
+    /// ```
+    /// use std::io::{Read, Write};
+    /// use tarae_http::http::HeaderValue;
+    /// use tarae_http::{Request, Response, answer};
+    ///
+    /// let shout = |_: &mut Request| {
+    ///     Response::switching_protocols(HeaderValue::from_static("shout"), |peer| {
+    ///         let mut text = String::new();
+    ///         if peer.read_to_string(&mut text).is_ok() {
+    ///             let _ = peer.write_all(text.to_uppercase().as_bytes());
+    ///         }
+    ///     })
+    /// };
+    /// let request = b"GET / HTTP/1.1\r\nHost: a\r\n\
+    ///     Connection: upgrade\r\nUpgrade: shout\r\n\r\nhi";
+    /// let bytes = answer(shout, request);
+    /// assert!(bytes.starts_with(b"HTTP/1.1 101 Switching Protocols\r\n"));
+    /// assert!(bytes.ends_with(b"\r\n\r\nHI"));
+    /// ```
+    pub fn switching_protocols(
+        protocol: HeaderValue,
+        f: impl FnOnce(&mut Upgraded<'_>) + Send + 'static,
+    ) -> Self {
+        let mut response = Self::new(StatusCode::SWITCHING_PROTOCOLS);
+        response.upgrade = Some(Box::new(f));
+        response.with_header(header::UPGRADE, protocol)
+    }
+
+    /// `200 OK` to a `CONNECT`: the connection is a tunnel from now on, whose end here is `f`. To
+    /// other methods it is `200 OK` without a body, and `f` is dropped.
+    pub fn tunnel(f: impl FnOnce(&mut Upgraded<'_>) + Send + 'static) -> Self {
+        let mut response = Self::new(StatusCode::OK);
+        response.upgrade = Some(Box::new(f));
+        response
+    }
+
+    pub(crate) fn field(&self, name: &HeaderName) -> Option<&HeaderValue> {
+        let mut fields = self.fields().iter();
+        fields
+            .find(|(field, _)| field == name)
+            .map(|(_, value)| value)
+    }
+
     /// The status.
     pub fn status(&self) -> StatusCode {
         self.status
@@ -164,7 +215,7 @@ impl Response {
     }
 }
 
-fn is_framing(name: &HeaderName) -> bool {
+pub(crate) fn is_framing(name: &HeaderName) -> bool {
     *name == header::CONTENT_LENGTH
         || *name == header::TRANSFER_ENCODING
         || *name == header::CONNECTION
@@ -172,13 +223,24 @@ fn is_framing(name: &HeaderName) -> bool {
         || name.as_str() == "keep-alive"
 }
 
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Response")
+            .field("status", &self.status)
+            .field("headers", &self.headers().collect::<Vec<_>>())
+            .field("body", &self.body)
+            .finish_non_exhaustive()
+    }
+}
+
 /// The body of a response.
 ///
 /// ```
 /// use tarae_http::Body;
-/// assert_eq!(Body::from("text").len(), 4);
-/// assert_eq!(Body::from(vec![1, 2, 3]).len(), 3);
-/// assert_eq!(Body::from_reader(std::io::repeat(b'x'), 1_000_000).len(), 1_000_000);
+/// assert_eq!(Body::from("text").len(), Some(4));
+/// assert_eq!(Body::from(vec![1, 2, 3]).len(), Some(3));
+/// assert_eq!(Body::from_reader(std::io::repeat(b'x'), 1_000_000).len(), Some(1_000_000));
+/// assert_eq!(Body::until_end(std::io::empty()).len(), None);
 /// assert!(Body::empty().is_empty());
 /// ```
 #[derive(Debug)]
@@ -187,8 +249,13 @@ pub struct Body(pub(crate) Content);
 pub(crate) enum Content {
     Static(&'static [u8]),
     Owned(Vec<u8>),
-    Reader(Box<dyn Read + Send>, u64),
+    /// So many bytes, or all that it has.
+    Reader(Box<dyn Read + Send>, Option<u64>),
+    Writer(WriteBody),
 }
+
+/// What writes a body.
+pub(crate) type WriteBody = Box<dyn FnOnce(&mut BodyWriter<'_>) -> io::Result<()> + Send>;
 
 impl Body {
     /// No bytes.
@@ -200,22 +267,55 @@ impl Body {
     /// that is not sent; if it ends or fails before, the connection is closed so that the
     /// client notices.
     pub fn from_reader(reader: impl Read + Send + 'static, len: u64) -> Self {
-        Self(Content::Reader(Box::new(reader), len))
+        Self(Content::Reader(Box::new(reader), Some(len)))
     }
 
-    /// The number of bytes.
+    /// All bytes that a reader has, read while they are sent, in chunks. If it fails, the
+    /// connection is closed without the last chunk, so that the client notices. To HTTP/1.0
+    /// clients, which know no chunks, the body ends with the connection.
+    pub fn until_end(reader: impl Read + Send + 'static) -> Self {
+        Self(Content::Reader(Box::new(reader), None))
+    }
+
+    /// What `write` writes, sent in chunks. It runs after the handler has returned, where that
+    /// ran, and waits whenever the client takes its time; if it fails or panics, the connection is
+    /// closed without the last chunk. Not called for `HEAD`.
+    ///
+    /// ```
+    /// use std::io::Write;
+    /// use tarae_http::http::{HeaderName, HeaderValue};
+    /// use tarae_http::{Body, Request, Response, answer};
+    ///
+    /// let count = |_: &mut Request| {
+    ///     Response::text("").with_body(Body::from_writer(|out| {
+    ///         (1..=3).try_for_each(|number| writeln!(out, "{number}"))?;
+    ///         out.trailer(HeaderName::from_static("x-lines"), HeaderValue::from(3));
+    ///         Ok(())
+    ///     }))
+    /// };
+    /// let bytes = answer(count, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    /// assert!(bytes.ends_with(b"\r\n\r\n6\r\n1\n2\n3\n\r\n0\r\nx-lines: 3\r\n\r\n"));
+    /// ```
+    pub fn from_writer(
+        write: impl FnOnce(&mut BodyWriter<'_>) -> io::Result<()> + Send + 'static,
+    ) -> Self {
+        Self(Content::Writer(Box::new(write)))
+    }
+
+    /// The number of bytes, where it is known before they are sent.
     #[inline]
-    pub fn len(&self) -> u64 {
+    pub fn len(&self) -> Option<u64> {
         match &self.0 {
-            Content::Static(bytes) => bytes.len() as u64,
-            Content::Owned(bytes) => bytes.len() as u64,
+            Content::Static(bytes) => Some(bytes.len() as u64),
+            Content::Owned(bytes) => Some(bytes.len() as u64),
             Content::Reader(_, len) => *len,
+            Content::Writer(_) => None,
         }
     }
 
-    /// Whether there are no bytes.
+    /// Whether it is known that there are no bytes.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.len() == Some(0)
     }
 }
 
@@ -224,7 +324,9 @@ impl fmt::Debug for Content {
         match self {
             Self::Static(bytes) => write!(f, "{} static bytes", bytes.len()),
             Self::Owned(bytes) => write!(f, "{} bytes", bytes.len()),
-            Self::Reader(_, len) => write!(f, "a reader of {len} bytes"),
+            Self::Reader(_, Some(len)) => write!(f, "a reader of {len} bytes"),
+            Self::Reader(..) => write!(f, "a reader"),
+            Self::Writer(_) => write!(f, "a writer"),
         }
     }
 }

@@ -8,6 +8,7 @@
 mod connections;
 mod exchange;
 mod local;
+mod wire;
 
 use std::fmt;
 use std::io;

@@ -239,6 +239,47 @@ pub fn deadline<T>(instant: Instant, f: impl FnOnce() -> T) -> Result<T, TimedOu
     }
 }
 
+/// A deadline that is made once, for many closures that share it: in a server, for all requests of
+/// one moment. Otherwise [`deadline`] says the same, and tells whether it was met.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use tarae::cancel::Deadline;
+/// use tarae::time::Instant;
+///
+/// let soon = Deadline::new(Instant::now() + Duration::from_millis(5));
+/// let (_sender, receiver) = tarae::sync::mpsc::channel::<()>();
+/// assert!(soon.run(|| receiver.recv()).unwrap_err().is_timeout());
+/// // It has passed: what need not wait goes on.
+/// assert_eq!(soon.run(|| 6 * 7), 42);
+/// ```
+#[derive(Debug, Clone)]
+pub struct Deadline {
+    at: Instant,
+    prepared: context::Prepared,
+}
+
+impl Deadline {
+    /// One at this point in time.
+    pub fn new(at: Instant) -> Deadline {
+        let prepared = context::Prepared::new(at.into());
+        Deadline { at, prepared }
+    }
+
+    /// Runs `f`, whose waits end at the deadline at the latest.
+    #[inline]
+    pub fn run<T>(&self, f: impl FnOnce() -> T) -> T {
+        let entered = self.prepared.enter();
+        // Inside of something else it is entered as any other.
+        let _nested = entered
+            .is_none()
+            .then(|| context::enter_deadline(self.at.into()));
+        f()
+    }
+}
+
 /// Whether the deadline that was entered is the one that counted, and has ended a wait.
 fn met(entered: Entered) -> bool {
     let limit = entered.limit().cloned();

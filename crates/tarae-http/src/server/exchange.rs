@@ -4,27 +4,20 @@
 //! nothing here looks at bytes. A connection that is put aside holds no buffer.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::Shutdown;
 use std::rc::Rc;
 use std::time::Duration;
 
 use tarae::Wake;
-use tarae::net::{TcpStream, park_until_readable};
+use tarae::net::park_until_readable;
 use tarae::time::Instant;
 
 use super::Core;
 use super::connections::{Connection, Open};
 use super::local::Local;
+use super::wire::{self, Pace, Wire, positive};
 use crate::conn::{Conn, Context, Event};
 use crate::handler::{call_contained, plan_contained};
-use crate::{CommonHeaders, Handler};
-
-/// What is read and thrown away of a peer that goes on sending after the last answer.
-const LINGER_BYTES: usize = 256 * 1024;
-/// How long such a peer may be silent.
-const LINGER_SILENCE: Duration = Duration::from_secs(2);
-/// How long all that may take.
-const LINGER_TIME: Duration = Duration::from_secs(5);
+use crate::{CommonHeaders, Handler, Limits};
 
 /// A connection's first moments: on its worker, in the coroutine that the acceptor spawned.
 pub(super) fn begin<H: Handler>(open: Open<H>) {
@@ -50,6 +43,8 @@ fn resume<H: Handler>(open: Open<H>, wake: Wake) {
         local: &local,
         conn: open.parked().resume(local.borrow()),
         head_deadline: None,
+        body_pace: Pace::default(),
+        write_pace: None,
         last: wake == Wake::Cancelled,
     };
     let end = exchange.run();
@@ -65,7 +60,7 @@ fn resume<H: Handler>(open: Open<H>, wake: Wake) {
             local.give_back(conn.into_buffers());
             if linger {
                 // The answer has been sent; whatever goes wrong now is the peer's affair.
-                let _ = self::linger(&open.stream);
+                let _ = wire::linger(&open.stream);
             }
         }
     }
@@ -89,6 +84,9 @@ struct Exchange<'a, H> {
     conn: Box<Conn>,
     /// Until when the head that has begun must be complete.
     head_deadline: Option<Instant>,
+    body_pace: Pace,
+    /// Present while an answer has been taken in part only.
+    write_pace: Option<Pace>,
     /// The runtime ends: what has arrived is answered, nothing more.
     last: bool,
 }
@@ -111,7 +109,7 @@ impl<H: Handler> Exchange<'_, H> {
             let result = match self.conn.next(context) {
                 Event::Idle => return self.idle(),
                 Event::ReadHead => self.read_head(context),
-                Event::ReadBody => self.read(self.core.limits.body_timeout, context),
+                Event::ReadBody => self.read_body(context),
                 event @ (Event::Plan | Event::Call) => {
                     if event == Event::Plan && !self.plan(context) {
                         continue;
@@ -121,9 +119,24 @@ impl<H: Handler> Exchange<'_, H> {
                         result => result.map(drop),
                     }
                 }
+                Event::CallStreaming => {
+                    self.call_streaming(context);
+                    Ok(())
+                }
                 Event::Pull => {
                     // The connection ends by itself if the reader failed.
                     let _ = self.conn.pull();
+                    Ok(())
+                }
+                Event::Produce => {
+                    let mut wire = Wire::new(&self.connection.stream, &self.core.limits);
+                    // As above.
+                    let _ = self.conn.produce(&mut wire);
+                    Ok(())
+                }
+                Event::Upgrade => {
+                    let mut wire = Wire::unlimited(&self.connection.stream);
+                    self.conn.upgrade(&mut wire);
                     Ok(())
                 }
                 Event::Write => self.write(),
@@ -138,6 +151,7 @@ impl<H: Handler> Exchange<'_, H> {
     /// Has the handler look at the head. True if the call itself is due then.
     fn plan(&mut self, context: Context<'_>) -> bool {
         self.head_deadline = None;
+        self.body_pace = Pace::default();
         let plan = plan_contained(&self.connection.server.handler, self.conn.head());
         self.conn.planned(plan, context);
         self.conn.is_call_due()
@@ -146,7 +160,10 @@ impl<H: Handler> Exchange<'_, H> {
     /// Calls the handler and takes its answer. If all that has arrived is answered with that, it
     /// is written too, without the detour over `next`; true if the connection is idle then.
     fn call(&mut self, common: &mut Rc<CommonHeaders>) -> io::Result<bool> {
-        let response = call_contained(&self.connection.server.handler, self.conn.request());
+        let handler = &self.connection.server.handler;
+        let response = self
+            .local
+            .in_time(|| call_contained(handler, &mut self.conn.request()));
         // The handler may have taken its time.
         if self.local.refresh() {
             *common = self.local.common();
@@ -162,6 +179,15 @@ impl<H: Handler> Exchange<'_, H> {
         }
         self.write()?;
         Ok(self.conn.rest())
+    }
+
+    /// Calls a handler that reads the body itself.
+    fn call_streaming(&mut self, context: Context<'_>) {
+        let mut wire = Wire::new(&self.connection.stream, &self.core.limits);
+        let mut request = self.conn.streaming_request(&mut wire, context.limits);
+        let handler = &self.connection.server.handler;
+        let response = self.local.in_time(|| call_contained(handler, &mut request));
+        self.conn.respond(response, context);
     }
 
     /// Has the connection end after what it is at, once the server stops. What has arrived before
@@ -212,51 +238,79 @@ impl<H: Handler> Exchange<'_, H> {
         }
         let result = self.read(left, context);
         self.connection.work();
-        result
+        result.map(drop)
+    }
+
+    /// Waits for more of a body.
+    fn read_body(&mut self, context: Context<'_>) -> io::Result<()> {
+        let Limits {
+            body_timeout,
+            rate_min,
+            ..
+        } = self.core.limits;
+        let begin = Instant::now();
+        let patience = self.body_pace.patience(body_timeout, rate_min);
+        let count = self.read(patience, context)?;
+        self.body_pace.moved(begin, count);
+        Ok(())
     }
 
     /// Waits for more of a message, `timeout` at most.
-    fn read(&mut self, timeout: Duration, context: Context<'_>) -> io::Result<()> {
+    fn read(&mut self, timeout: Duration, context: Context<'_>) -> io::Result<usize> {
         self.connection
             .stream
             .set_read_timeout(Some(positive(timeout)))?;
         match (&mut &self.connection.stream).read(self.conn.space()) {
             // The end that `Connections` has made, which is no fault of the peer's.
-            Ok(0) if self.core.is_stopping() => return Err(ErrorKind::ConnectionAborted.into()),
-            Ok(count) => self.conn.received(count),
-            Err(error) if error.kind() == ErrorKind::TimedOut => self.conn.timed_out(context),
-            Err(error) => return Err(error),
+            Ok(0) if self.core.is_stopping() => Err(ErrorKind::ConnectionAborted.into()),
+            Ok(count) => {
+                self.conn.received(count);
+                Ok(count)
+            }
+            Err(error) if error.kind() == ErrorKind::TimedOut => {
+                self.conn.timed_out(context);
+                Ok(0)
+            }
+            Err(error) => Err(error),
         }
-        Ok(())
     }
 
     fn write(&mut self) -> io::Result<()> {
-        match (&mut &self.connection.stream).write(self.conn.output()) {
-            Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Ok(count) => self.conn.wrote(count),
-            Err(error) => return Err(error),
+        let output = self.conn.output();
+        if self.write_pace.is_none() {
+            // Nearly always all of it is taken at once, and nobody looks at the clock.
+            let count = written((&mut &self.connection.stream).write(output)?)?;
+            self.write_pace = (count < output.len()).then(Pace::default);
+            self.conn.wrote(count);
+            return Ok(());
+        }
+        self.write_rest()
+    }
+
+    /// Waits until the peer takes more of what it has taken a part of.
+    #[cold]
+    fn write_rest(&mut self) -> io::Result<()> {
+        let limits = &self.core.limits;
+        let mut pace = self.write_pace.unwrap_or_default();
+        let patience = pace.patience(limits.write_timeout, limits.rate_min);
+        let stream = &self.connection.stream;
+        stream.set_write_timeout(Some(positive(patience)))?;
+        let begin = Instant::now();
+        let output = self.conn.output();
+        let count = written((&mut &*stream).write(output)?)?;
+        pace.moved(begin, count);
+        self.write_pace = (count < output.len()).then_some(pace);
+        self.conn.wrote(count);
+        if self.write_pace.is_none() {
+            stream.set_write_timeout(Some(positive(limits.write_timeout)))?;
         }
         Ok(())
     }
 }
 
-/// Sockets refuse a time-out of zero, which here means: do not wait.
-fn positive(timeout: Duration) -> Duration {
-    timeout.max(Duration::from_nanos(1))
-}
-
-/// Lets the peer read the last answer before the connection is closed on what it still sends.
-fn linger(stream: &TcpStream) -> io::Result<()> {
-    stream.shutdown(Shutdown::Write)?;
-    let end = Instant::now() + LINGER_TIME;
-    let (mut total, mut buffer) = (0, [0; 4096]);
-    while total < LINGER_BYTES {
-        let left = end.duration_since(Instant::now());
-        stream.set_read_timeout(Some(positive(left.min(LINGER_SILENCE))))?;
-        match (&mut &*stream).read(&mut buffer)? {
-            0 => break,
-            count => total += count,
-        }
+fn written(count: usize) -> io::Result<usize> {
+    match count {
+        0 => Err(ErrorKind::WriteZero.into()),
+        count => Ok(count),
     }
-    Ok(())
 }

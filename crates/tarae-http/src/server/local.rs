@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, UNIX_EPOCH};
 
+use tarae::cancel::Deadline;
 use tarae::time::{Instant, system_time};
 
 use super::Core;
@@ -21,6 +22,7 @@ const POOL_MAX: usize = 256;
 pub(super) struct Local {
     server: Weak<Core>,
     idle_timeout: Duration,
+    request_timeout: Option<Duration>,
     pool: RefCell<Vec<Buffers>>,
     common: RefCell<Rc<CommonHeaders>>,
     /// When the date in `common` will be a second old.
@@ -28,6 +30,8 @@ pub(super) struct Local {
     /// The present, as last seen, and until when a connection may be idle that becomes so now.
     now: Cell<Instant>,
     idle_until: Cell<Option<Instant>>,
+    /// That of a request whose handler is called now.
+    deadline: RefCell<Option<Rc<Deadline>>>,
 }
 
 thread_local! {
@@ -49,13 +53,15 @@ impl Local {
             let local = Rc::new(Local {
                 server: Arc::downgrade(server),
                 idle_timeout,
+                request_timeout: server.limits.request_timeout,
                 pool: RefCell::default(),
                 common: RefCell::new(Rc::new(CommonHeaders::new(server.name.as_ref()))),
                 next_tick: Cell::new(now),
                 now: Cell::new(now),
-                idle_until: Cell::new(now.checked_add(idle_timeout)),
+                idle_until: Cell::new(None),
+                deadline: RefCell::new(None),
             });
-            local.tick();
+            local.now_is(now);
             locals.push(Rc::clone(&local));
             local
         })
@@ -71,6 +77,16 @@ impl Local {
         let mut pool = self.pool.borrow_mut();
         if pool.len() < POOL_MAX {
             pool.push(buffers);
+        }
+    }
+
+    /// Calls a handler, whose waits end at the deadline of its request.
+    #[inline]
+    pub(super) fn in_time<T>(&self, call: impl FnOnce() -> T) -> T {
+        let deadline = self.deadline.borrow().clone();
+        match deadline {
+            Some(deadline) => deadline.run(call),
+            None => call(),
         }
     }
 
@@ -100,6 +116,10 @@ impl Local {
     fn now_is(&self, now: Instant) {
         self.now.set(now);
         self.idle_until.set(now.checked_add(self.idle_timeout));
+        let until = self
+            .request_timeout
+            .and_then(|timeout| now.checked_add(timeout));
+        *self.deadline.borrow_mut() = until.map(|until| Rc::new(Deadline::new(until)));
         if now >= self.next_tick.get() {
             self.tick();
         }

@@ -131,8 +131,8 @@ fn plans() {
     );
     post("/small", chunked, "4\r\nabcd\r\n1\r\n", "| 413 closed");
     post("/small", chunked, "5\r\n", "| 413 closed");
-    post("/reject", "Content-Length: 4\r\n", "", "| 403 closed");
-    post("/reject", chunked, "", "| 403 closed");
+    post("/reject", "Content-Length: 4\r\n", "", "| 403 body");
+    post("/reject", chunked, "", "| 403 body");
     post("/reject", "", "", "| 403 open");
     post(
         "/reject",

@@ -93,14 +93,11 @@ fn a_pipeline_longer_than_the_buffer_stays_in_order() {
     let input: String = paths()
         .map(|path| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"))
         .collect();
+    let mut limits = Limits::default();
+    limits.requests_per_connection = None;
     for piece in [input.len(), 4999] {
         let witness = Witness::default();
-        let ran = run(
-            &witness,
-            input.as_bytes().chunks(piece),
-            &Limits::default(),
-            false,
-        );
+        let ran = run(&witness, input.as_bytes().chunks(piece), &limits, false);
         assert_eq!(ran.state, "open");
         let seen = witness.seen.into_inner().expect("not poisoned");
         let want: Vec<String> = paths().map(|path| format!("GET {path}")).collect();

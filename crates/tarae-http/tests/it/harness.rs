@@ -195,7 +195,7 @@ fn act(
             conn.planned(plan, context);
         }
         Event::Call => {
-            let response = handler.call(conn.request());
+            let response = handler.call(&mut conn.request());
             conn.respond(response, context);
         }
         Event::Pull => drop(conn.pull()),

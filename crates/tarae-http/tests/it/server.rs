@@ -66,8 +66,10 @@ fn connections_are_used_again_and_again() {
 
 #[test]
 fn pipelined_requests_are_answered_in_order() {
+    let mut limits = Limits::default();
+    limits.requests_per_connection = None;
     for workers in [1, 2] {
-        let host = Host::start(workers, Server::new(Site));
+        let host = Host::start(workers, Server::new(Site).limits(limits.clone()));
         // More than a receive buffer of requests, and more than a write of answers.
         let requests: String = (0..2000).map(|number| post(&number.to_string())).collect();
         let mut client = host.client();

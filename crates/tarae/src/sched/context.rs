@@ -272,15 +272,55 @@ impl Entered {
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        let left = with_slot(|slot| {
-            let ours = |frame: &Frame| ptr::eq(frame, &*self.frame);
-            // A bare coroutine may have carried it to somebody else, or left others inside it.
-            let found = slot
-                .innermost()
-                .is_some_and(|frame| frame.chain().any(ours));
-            found.then(|| slot.replace(self.frame.outer.clone()))
-        });
-        drop(left);
+        leave(&self.frame);
+    }
+}
+
+fn leave(frame: &Frame) {
+    let left = with_slot(|slot| {
+        let ours = |other: &Frame| ptr::eq(frame, other);
+        // A bare coroutine may have carried it to somebody else, or left others inside it.
+        let found = slot
+            .innermost()
+            .is_some_and(|innermost| innermost.chain().any(ours));
+        found.then(|| slot.replace(frame.outer.clone()))
+    });
+    drop(left);
+}
+
+/// A deadline that is made once and entered many times, by whoever stands in nothing else.
+#[derive(Debug, Clone)]
+pub(crate) struct Prepared(Arc<Frame>);
+
+impl Prepared {
+    pub(crate) fn new(at: Instant) -> Prepared {
+        let met = AtomicU32::new(0);
+        Prepared(Arc::new(Frame {
+            outer: None,
+            kind: Kind::Deadline,
+            limit: Some(Arc::new(Limit { at, met })),
+        }))
+    }
+
+    /// Enters it, if nothing is in force.
+    #[inline]
+    pub(crate) fn enter(&self) -> Option<EnteredPrepared<'_>> {
+        with_slot(|slot| {
+            slot.is_empty().then(|| {
+                slot.replace(Some(Arc::clone(&self.0)));
+                EnteredPrepared(&self.0)
+            })
+        })
+    }
+}
+
+/// As [`Entered`].
+pub(crate) struct EnteredPrepared<'a>(&'a Frame);
+
+impl Drop for EnteredPrepared<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        leave(self.0);
     }
 }
 
