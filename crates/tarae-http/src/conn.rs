@@ -120,7 +120,7 @@ impl Buffers {
             streams: false,
             taken: 0,
             continue_due: false,
-            body_failed: false,
+            body_fault: None,
             discard_left: 0,
             output: Vec::new(),
             written: 0,
@@ -230,8 +230,8 @@ pub struct Conn {
     taken: usize,
     /// The client waits for `100 Continue`, which goes out when the handler begins to read.
     continue_due: bool,
-    /// The body cannot be read to its end.
-    body_failed: bool,
+    /// Why the body cannot be read to its end.
+    body_fault: Option<StatusCode>,
     /// How much of a body that nobody reads may still be thrown away; 0 if it is not to be.
     discard_left: u64,
     output: Vec<u8>,
@@ -539,7 +539,7 @@ impl Conn {
             streams,
             taken,
             continue_due,
-            body_failed,
+            body_fault,
             discard_left,
             output,
             written,
@@ -559,7 +559,7 @@ impl Conn {
         (*scan, *framing, *state) = (Scan::default(), Framing::NONE, State::Head);
         (*incoming, *source, *upgrade) = (None, Source::None, None);
         *keep = true;
-        (*streams, *continue_due, *body_failed) = (false, false, false);
+        (*streams, *continue_due, *body_fault) = (false, false, None);
         (*blank_seen, *end_of_input, *draining, *linger) = (false, false, false, false);
         self.shrink();
     }

@@ -2,6 +2,7 @@
 //! the body is read. Knows neither connections nor models.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use http::StatusCode;
 
@@ -87,6 +88,8 @@ pub(crate) fn plan_contained<H: Handler + ?Sized>(handler: &H, head: &Head) -> P
 pub struct Plan {
     pub(crate) body_limit: Option<u64>,
     pub(crate) streams: bool,
+    /// Instead of the server's, if there is one.
+    pub(crate) timeout: Option<Option<Duration>>,
     pub(crate) reject: Option<Box<Response>>,
 }
 
@@ -132,6 +135,22 @@ impl Plan {
             streams: true,
             ..Self::default()
         }
+    }
+
+    /// Gives this request so much time, instead of the server's
+    /// [`request_timeout`](crate::Limits::request_timeout): from the call of the handler until it
+    /// returns; `None` for as long as it takes. A large upload that the handler reads itself needs that.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tarae_http::Plan;
+    ///
+    /// let plan = Plan::stream(10 << 30).timeout(Some(Duration::from_secs(3600)));
+    /// # let _ = plan;
+    /// ```
+    pub fn timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.timeout = Some(timeout);
+        self
     }
 
     /// Answers at once, without calling the handler. A short body is read and dropped; after a

@@ -53,8 +53,7 @@ pub struct Limits {
     /// the time that is spent waiting for it. The first `body_timeout` or `write_timeout` of that
     /// is free. 0 for none.
     pub rate_min: u64,
-    /// From the end of the head until the handler returns: a deadline around it, which ends its
-    /// waits, as [`tarae::deadline`] does, and those of all that it calls; `None` for none. What
+    /// From the call of the handler until it returns: a deadline around it, which ends its waits, as [`tarae::deadline`] does, and those of all that it calls; `None` for none. What
     /// it returns then is the answer.
     pub request_timeout: Option<Duration>,
     /// Between the end of an answer and the first byte of the next request.

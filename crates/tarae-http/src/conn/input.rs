@@ -69,7 +69,7 @@ impl Conn {
         let incoming = Incoming::new(self.framing.length, self.body_max);
         let fits = incoming.left() <= self.body_max;
         self.incoming = Some(incoming);
-        (self.taken, self.discard_left, self.body_failed) = (0, 0, false);
+        (self.taken, self.discard_left, self.body_fault) = (0, 0, None);
         self.continue_due = self.framing.expects_continue;
         if is_rejected {
             self.streams = true;
@@ -143,7 +143,7 @@ impl Conn {
         };
         // A client that was not told to go on may send the body or not: nobody knows which.
         let is_hopeless =
-            self.body_failed || self.continue_due || incoming.left() > DISCARD_BYTES_MAX;
+            self.body_fault.is_some() || self.continue_due || incoming.left() > DISCARD_BYTES_MAX;
         self.keep &= !is_hopeless;
         self.discard_left = if self.keep { DISCARD_BYTES_MAX } else { 0 };
     }
@@ -169,22 +169,9 @@ impl Conn {
         self.starved(Event::ReadBody)
     }
 
-    /// Reads from the body for the handler, waiting for it. 0 at its end.
+    /// Reads from the body for the handler, waiting for it. 0 at its end. What has come before a
+    /// fault is given first; after it there is nothing more.
     pub(crate) fn read_body(
-        &mut self,
-        buf: &mut [u8],
-        transport: &mut dyn Transport,
-        limits: &Limits,
-    ) -> io::Result<usize> {
-        if self.body_failed {
-            return Err(BodyError::new(BAD_REQUEST.0).into());
-        }
-        let result = self.try_read_body(buf, transport, limits);
-        self.body_failed = result.is_err();
-        result
-    }
-
-    fn try_read_body(
         &mut self,
         buf: &mut [u8],
         transport: &mut dyn Transport,
@@ -194,24 +181,33 @@ impl Conn {
             return Ok(0);
         }
         loop {
-            let is_complete = self
-                .decode(limits)
-                .map_err(|Reject(status)| BodyError::new(status))?;
-            let begin = self.body_begin() + self.taken;
-            let here = &self.message.head.buf[begin..self.body_begin() + self.decoded()];
+            let begin = self.body_begin();
+            let here = &self.message.head.buf[begin + self.taken..begin + self.decoded()];
             if !here.is_empty() {
                 let count = here.len().min(buf.len());
                 buf[..count].copy_from_slice(&here[..count]);
                 self.taken += count;
                 return Ok(count);
             }
-            if is_complete {
-                return Ok(0);
+            if let Some(status) = self.body_fault {
+                return Err(BodyError { status }.into());
             }
-            self.make_room(0);
-            self.taken = 0;
-            if let Some(count) = self.read_more(buf, transport)? {
-                return Ok(count);
+            match self.decode(limits) {
+                Err(Reject(status)) => self.body_fault = Some(status),
+                Ok(_) if self.taken < self.decoded() => {}
+                Ok(true) => return Ok(0),
+                Ok(false) => {
+                    self.make_room(0);
+                    self.taken = 0;
+                    match self.read_more(buf, transport) {
+                        Ok(None) => {}
+                        Ok(Some(count)) => return Ok(count),
+                        Err(error) => {
+                            self.body_fault = Some(BAD_REQUEST.0);
+                            return Err(error);
+                        }
+                    }
+                }
             }
         }
     }
@@ -274,10 +270,18 @@ const DIRECT_BYTES: usize = 4 * 1024;
 fn read_some(transport: &mut dyn Transport, buf: &mut [u8]) -> io::Result<usize> {
     loop {
         match transport.read(buf) {
-            Ok(0) => return Err(BodyError::new(BAD_REQUEST.0).into()),
+            Ok(0) => {
+                return Err(BodyError {
+                    status: BAD_REQUEST.0,
+                }
+                .into());
+            }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock) => {
-                return Err(BodyError::new(StatusCode::REQUEST_TIMEOUT).into());
+                return Err(BodyError {
+                    status: StatusCode::REQUEST_TIMEOUT,
+                }
+                .into());
             }
             other => return other,
         }
@@ -322,10 +326,6 @@ pub struct BodyError {
 }
 
 impl BodyError {
-    fn new(status: StatusCode) -> BodyError {
-        BodyError { status }
-    }
-
     /// The one that is inside of `error`.
     pub fn of(error: &io::Error) -> Option<&BodyError> {
         error.get_ref()?.downcast_ref()

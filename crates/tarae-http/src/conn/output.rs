@@ -101,7 +101,7 @@ impl Conn {
             && self.begin_upgrade(response);
         let is_tunnel = self.message.head.method == Method::CONNECT && response.status.is_success();
         // What follows a tunnel's head would not be HTTP.
-        self.keep &= !is_tunnel;
+        self.keep &= !is_tunnel || opens;
         let (length, with_body) = match response.status {
             StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => (Length::None, false),
             StatusCode::RESET_CONTENT => (Length::Bytes(0), false),
@@ -115,7 +115,7 @@ impl Conn {
             }
         };
         let persistence = match self.message.head.version {
-            _ if opens => Persistence::Upgrade,
+            _ if opens && !is_tunnel => Persistence::Upgrade,
             _ if !self.keep => Persistence::Close,
             Version::HTTP_10 => Persistence::KeepAlive,
             _ => Persistence::Implied,

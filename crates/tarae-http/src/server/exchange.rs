@@ -44,6 +44,7 @@ fn resume<H: Handler>(open: Open<H>, wake: Wake) {
         conn: open.parked().resume(local.borrow()),
         head_deadline: None,
         body_pace: Pace::default(),
+        own_timeout: None,
         write_pace: None,
         last: wake == Wake::Cancelled,
     };
@@ -85,6 +86,8 @@ struct Exchange<'a, H> {
     /// Until when the head that has begun must be complete.
     head_deadline: Option<Instant>,
     body_pace: Pace,
+    /// The time that the plan gives the current request, if it says so.
+    own_timeout: Option<Option<Duration>>,
     /// Present while an answer has been taken in part only.
     write_pace: Option<Pace>,
     /// The runtime ends: what has arrived is answered, nothing more.
@@ -153,6 +156,7 @@ impl<H: Handler> Exchange<'_, H> {
         self.head_deadline = None;
         self.body_pace = Pace::default();
         let plan = plan_contained(&self.connection.server.handler, self.conn.head());
+        self.own_timeout = plan.timeout;
         self.conn.planned(plan, context);
         self.conn.is_call_due()
     }
@@ -161,9 +165,9 @@ impl<H: Handler> Exchange<'_, H> {
     /// is written too, without the detour over `next`; true if the connection is idle then.
     fn call(&mut self, common: &mut Rc<CommonHeaders>) -> io::Result<bool> {
         let handler = &self.connection.server.handler;
-        let response = self
-            .local
-            .in_time(|| call_contained(handler, &mut self.conn.request()));
+        let response = self.local.in_time(self.own_timeout, || {
+            call_contained(handler, &mut self.conn.request())
+        });
         // The handler may have taken its time.
         if self.local.refresh() {
             *common = self.local.common();
@@ -186,7 +190,9 @@ impl<H: Handler> Exchange<'_, H> {
         let mut wire = Wire::new(&self.connection.stream, &self.core.limits);
         let mut request = self.conn.streaming_request(&mut wire, context.limits);
         let handler = &self.connection.server.handler;
-        let response = self.local.in_time(|| call_contained(handler, &mut request));
+        let response = self
+            .local
+            .in_time(self.own_timeout, || call_contained(handler, &mut request));
         self.conn.respond(response, context);
     }
 
@@ -260,7 +266,9 @@ impl<H: Handler> Exchange<'_, H> {
         self.connection
             .stream
             .set_read_timeout(Some(positive(timeout)))?;
-        match (&mut &self.connection.stream).read(self.conn.space()) {
+        let result = (&mut &self.connection.stream).read(self.conn.space());
+        self.local.refresh();
+        match result {
             // The end that `Connections` has made, which is no fault of the peer's.
             Ok(0) if self.core.is_stopping() => Err(ErrorKind::ConnectionAborted.into()),
             Ok(count) => {

@@ -80,10 +80,13 @@ impl Local {
         }
     }
 
-    /// Calls a handler, whose waits end at the deadline of its request.
+    /// Calls a handler, whose waits end at the deadline of its request; `own` is its plan's.
     #[inline]
-    pub(super) fn in_time<T>(&self, call: impl FnOnce() -> T) -> T {
-        let deadline = self.deadline.borrow().clone();
+    pub(super) fn in_time<T>(&self, own: Option<Option<Duration>>, call: impl FnOnce() -> T) -> T {
+        let deadline = match own {
+            None => self.deadline.borrow().clone(),
+            Some(own) => deadline_after(self.now.get(), own),
+        };
         match deadline {
             Some(deadline) => deadline.run(call),
             None => call(),
@@ -116,10 +119,7 @@ impl Local {
     fn now_is(&self, now: Instant) {
         self.now.set(now);
         self.idle_until.set(now.checked_add(self.idle_timeout));
-        let until = self
-            .request_timeout
-            .and_then(|timeout| now.checked_add(timeout));
-        *self.deadline.borrow_mut() = until.map(|until| Rc::new(Deadline::new(until)));
+        *self.deadline.borrow_mut() = deadline_after(now, self.request_timeout);
         if now >= self.next_tick.get() {
             self.tick();
         }
@@ -132,4 +132,10 @@ impl Local {
         self.next_tick.set(Instant::coarse() + left);
         Rc::make_mut(&mut self.common.borrow_mut()).tick(now.as_secs());
     }
+}
+
+#[cold]
+fn deadline_after(now: Instant, timeout: Option<Duration>) -> Option<Rc<Deadline>> {
+    let at = timeout.and_then(|timeout| now.checked_add(timeout));
+    at.map(|at| Rc::new(Deadline::new(at)))
 }

@@ -25,7 +25,10 @@ impl Pace {
     /// time that it may take in all grows with what it moves.
     pub(super) fn patience(&self, timeout: Duration, rate_min: u64) -> Duration {
         let earned = match self.bytes.checked_div(rate_min) {
-            Some(seconds) => timeout.saturating_add(Duration::from_secs(seconds)),
+            Some(seconds) => {
+                let rest = self.bytes % rate_min * 1_000_000_000 / rate_min;
+                timeout.saturating_add(Duration::new(seconds, rest as u32))
+            }
             None => Duration::MAX,
         };
         timeout.min(earned.saturating_sub(self.waited))
