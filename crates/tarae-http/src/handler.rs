@@ -139,7 +139,8 @@ impl Plan {
 
     /// Gives this request so much time, instead of the server's
     /// [`request_timeout`](crate::Limits::request_timeout): from the call of the handler until it
-    /// returns; `None` for as long as it takes. A large upload that the handler reads itself needs that.
+    /// returns; `None` for as long as it takes. A large upload that the handler reads itself needs
+    /// that.
     ///
     /// ```
     /// use std::time::Duration;

@@ -53,8 +53,9 @@ pub struct Limits {
     /// the time that is spent waiting for it. The first `body_timeout` or `write_timeout` of that
     /// is free. 0 for none.
     pub rate_min: u64,
-    /// From the call of the handler until it returns: a deadline around it, which ends its waits, as [`tarae::deadline`] does, and those of all that it calls; `None` for none. What
-    /// it returns then is the answer.
+    /// From the call of the handler until it returns: a deadline around it, which ends its waits,
+    /// as [`tarae::deadline`] does, and those of all that it calls; `None` for none. What it
+    /// returns then is the answer.
     pub request_timeout: Option<Duration>,
     /// Between the end of an answer and the first byte of the next request.
     pub idle_timeout: Duration,
