@@ -131,7 +131,8 @@ impl<H: Handler> Server<H> {
 
     /// How many requests may be in handlers at once; `None`, the default: any number. If there are
     /// as many when the head of a further one has arrived, it is answered with 503 and
-    /// `Retry-After`, and the handler is not asked. The connection is kept, unless a body follows.
+    /// `Retry-After`, and the handler is not asked. The connection is kept, as far as
+    /// [`Plan::reject`](crate::Plan::reject) keeps it if a body follows.
     pub fn max_in_flight(mut self, max: Option<usize>) -> Server<H> {
         self.guards.in_flight_max = max;
         self
