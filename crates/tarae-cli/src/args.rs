@@ -83,7 +83,7 @@ Options:
 
 It prints `listening on http://ADDR` when it is ready. SIGINT (Ctrl-C) or SIGTERM stops
 it: it accepts no more connections, finishes the answers in flight and exits with 0.
-A second one stops it at once.
+What is not finished after 30 seconds is cut short. A second signal stops it at once.
 
 What it does:
   A folder shows its index.html, or else a listing; /dir is redirected to /dir/.
@@ -107,6 +107,8 @@ Exit codes:
   0  stopped by a signal, everything in flight finished
   1  could not start (folder, address or permission), or stopped by a second signal
   2  the command line is wrong
+  3  stopped by a signal, but a request could not even be cut short; it is named on
+     standard error
 ";
 
 /// Reads the arguments that follow the program's name.

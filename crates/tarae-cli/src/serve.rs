@@ -8,15 +8,15 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use tarae::net::TcpListener;
-use tarae::signal::{Signal, Signals};
 use tarae_http::Server;
 
 use crate::args::Serve;
 use crate::root::Root;
 use crate::site::Site;
 
-/// Serves a folder until SIGINT or SIGTERM, and then until every request in flight is answered. A
-/// second signal ends the process at once, with status 1.
+/// Serves a folder until SIGINT or SIGTERM, and then until every request in flight is answered, or
+/// 30 seconds are over. A second signal ends the process at once, with status 1; a handler that
+/// ignores its cancellation, with status 3. See [`Server::serve_until_signal`].
 ///
 /// # Errors
 ///
@@ -33,18 +33,20 @@ pub fn run(args: &Serve) -> Result<(), Error> {
 
 fn serve(site: Site, addr: SocketAddr) -> Result<(), Error> {
     let listener = TcpListener::bind(addr).map_err(|cause| Error::listen(addr, &cause))?;
-    let signals = Signals::new(&[Signal::INTERRUPT, Signal::TERMINATE]).map_err(Error::system)?;
-    let server = Server::new(site).start(listener).map_err(Error::system)?;
-    announce(server.local_addr());
-    signals.wait().map_err(Error::system)?;
-    tarae::spawn(move || {
-        // Whoever asks twice does not want to wait. Cancelled when the server ends by itself.
-        if signals.wait().is_ok() {
-            std::process::exit(1);
-        }
-    });
-    server.stop();
-    Ok(())
+    let server = Server::new(site).max_connections(connections());
+    server
+        .serve_until_signal(listener, announce)
+        .map_err(Error::system)
+}
+
+/// How many connections there may be: each may hold its socket and the file that it is sent.
+fn connections() -> usize {
+    /// For the runtime, the listener, the folder and the standard streams.
+    const OWN: u64 = 64;
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let descriptors = limit.current.unwrap_or(u64::MAX);
+    let connections = descriptors.saturating_sub(OWN) / 2;
+    usize::try_from(connections).unwrap_or(usize::MAX).max(1)
 }
 
 /// Tells scripts and people that the server is ready, and where. A closed output is no reason not

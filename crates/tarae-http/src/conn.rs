@@ -25,7 +25,7 @@ mod upgrade;
 
 use std::fmt;
 use std::io::{Read, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use http::StatusCode;
 use tarae::net::TcpStream;
@@ -410,6 +410,10 @@ impl Conn {
     }
 
     #[inline]
+    pub(crate) fn set_client(&mut self, client: IpAddr) {
+        self.message.client = Some(client);
+    }
+
     pub(crate) fn message(&self) -> &Message {
         &self.message
     }

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-/// What one connection may cost the server.
+/// What one connection may cost the server. What all of them together may is set by methods of
+/// [`Server`](crate::Server); the repository's `docs/limits.md` has everything in one table, beside
+/// the defaults of other servers.
 ///
 /// | field | default | beyond it |
 /// | --- | --- | --- |

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::io::{self, Read};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
 
 use http::{Method, Version};
@@ -126,6 +126,12 @@ impl Head {
             .map(|field| (self.text(field.name), self.bytes(field.value)))
     }
 
+    /// The first bytes of the request line, if so many are there.
+    #[inline]
+    pub(crate) fn first_bytes(&self) -> Option<&[u8; NOTED_BYTES]> {
+        self.buf.get(self.start..)?.first_chunk()
+    }
+
     #[inline]
     pub(crate) fn bytes(&self, span: Span) -> &[u8] {
         let at = self.start + span.at as usize;
@@ -153,7 +159,12 @@ pub(crate) struct Message {
     pub(crate) body_at: usize,
     pub(crate) body_len: usize,
     pub(crate) peer: Option<SocketAddr>,
+    /// Set for each request by a server that believes proxies, else never.
+    pub(crate) client: Option<IpAddr>,
 }
+
+/// How much of a request is kept to name it by.
+pub(crate) const NOTED_BYTES: usize = 64;
 
 impl Message {
     pub(crate) fn new(head: Head) -> Self {
@@ -162,6 +173,7 @@ impl Message {
             body_at: 0,
             body_len: 0,
             peer: None,
+            client: None,
         }
     }
 
@@ -186,7 +198,7 @@ impl Message {
         target.clear();
         (*path, *query, *host) = (Span::default(), None, Span::default());
         fields.clear();
-        (self.body_at, self.body_len, self.peer) = (0, 0, None);
+        (self.body_at, self.body_len, self.peer, self.client) = (0, 0, None, None);
     }
 }
 
@@ -245,7 +257,30 @@ impl<'a> Request<'a> {
         })
     }
 
-    /// The address at the other end of the connection, if the server knows one.
+    /// The IP address of the client: what trusted proxies say it is (see
+    /// [`Server::trusted_proxies`](crate::Server::trusted_proxies)), else that of
+    /// [`peer_addr`](Request::peer_addr). An IPv4 address is given as one, however the socket has
+    /// it.
+    ///
+    /// ```
+    /// # use tarae_http::{Request, Response};
+    /// fn who(request: &mut Request) -> Response {
+    ///     match request.client_ip() {
+    ///         Some(address) => Response::text(address.to_string()),
+    ///         None => Response::text("not over a network"),
+    ///     }
+    /// }
+    /// # let answer = tarae_http::answer(who, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    /// # assert!(answer.ends_with(b"not over a network"));
+    /// ```
+    pub fn client_ip(&self) -> Option<IpAddr> {
+        let message = self.conn.message();
+        let peer = || message.peer.map(|peer| peer.ip().to_canonical());
+        message.client.or_else(peer)
+    }
+
+    /// The address at the other end of the connection, if the server knows one: the client's or a
+    /// proxy's.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.conn.message().peer
     }

@@ -1,34 +1,42 @@
-//! The server on Tarae's coroutines: accepts, drives connections, drains.
+//! The server on Tarae's coroutines: what it is made of, and how it is started.
 //!
-//! Used by programs. One acceptor hands each connection to the worker with the fewest. A connection
+//! Used by programs. `acceptor` takes connections, `arrival` looks at who comes, `exchange` reads,
+//! calls and writes, `drain` ends it all; `guards` are the limits, `connections` and `roster` say
+//! who is there. One acceptor hands each connection to the worker with the fewest. A connection
 //! that is idle is its state and nothing else: no coroutine, no stack, no buffer; when data comes,
 //! a coroutine is made for it and borrows buffers from its worker's pool. All protocol decisions
 //! are `conn`'s; nothing here looks at bytes.
 
+mod acceptor;
+mod arrival;
 mod connections;
+mod drain;
 mod exchange;
+mod guards;
 mod local;
+mod roster;
 mod wire;
 
-use std::fmt;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::HeaderValue;
-use tarae::Cancelled;
 use tarae::net::TcpListener;
-use tarae::thread::{self, JoinHandle};
-use tarae::time::{Instant, sleep_until};
+use tarae::thread;
 
-use crate::{Handler, Limits};
-use connections::{Connections, Open};
-use exchange::begin;
+use crate::{Handler, Limits, Network};
+use acceptor::accept;
+use connections::Connections;
+use drain::Stop;
+pub use drain::{Running, Stopped};
+use guards::Guards;
+use roster::Roster;
 
-/// How long the acceptor rests when the process is out of descriptors or memory.
-const BACK_OFF: Duration = Duration::from_millis(50);
+/// How long requests in flight may take to be answered when the server stops.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// An HTTP/1.1 server: a handler, limits, and a listener to serve.
 ///
@@ -59,6 +67,8 @@ pub struct Server<H> {
     handler: H,
     limits: Limits,
     name: Option<HeaderValue>,
+    guards: Guards,
+    drain_timeout: Duration,
 }
 
 impl<H: Handler> Server<H> {
@@ -68,6 +78,8 @@ impl<H: Handler> Server<H> {
             handler,
             limits: Limits::default(),
             name: Some(HeaderValue::from_static("tarae")),
+            guards: Guards::default(),
+            drain_timeout: DRAIN_TIMEOUT,
         }
     }
 
@@ -87,6 +99,84 @@ impl<H: Handler> Server<H> {
         self
     }
 
+    /// How many connections may be open at once, at least one. Further ones wait in the listener's
+    /// queue, unanswered, until one of them ends; nothing is lost.
+    ///
+    /// The default is the number of descriptors that the process may have (RLIMIT_NOFILE, the soft
+    /// limit, when the server is made) less an eighth of it, which is left to the program for its
+    /// own files and sockets: at least 32 and at most 1,024. Of 1,024 descriptors connections get
+    /// 896. Set it lower if handlers open a descriptor for each request.
+    ///
+    /// # Panics
+    ///
+    /// When it is zero.
+    pub fn max_connections(mut self, max: usize) -> Server<H> {
+        assert!(max > 0, "a server needs at least one connection");
+        self.guards.connections_max = max;
+        self
+    }
+
+    /// How many connections one IP address may have at once; `None`, the default: any number. All
+    /// addresses of an IPv6 network of 64 bits are one. A further connection is answered with 429,
+    /// as far as that is possible without waiting, and closed.
+    ///
+    /// A [trusted proxy](Server::trusted_proxies) may have any number. If it names its client for
+    /// each connection ([`proxy_protocol`](Server::proxy_protocol)), the connection counts for that
+    /// one. Else each request counts for the client that it is from, from its head to the end of
+    /// its handler; a further one is answered with 429, and its connection kept.
+    pub fn max_connections_per_address(mut self, max: Option<u32>) -> Server<H> {
+        self.guards.per_address_max = max;
+        self
+    }
+
+    /// How many requests may be in handlers at once; `None`, the default: any number. If there are
+    /// as many when the head of a further one has arrived, it is answered with 503 and
+    /// `Retry-After`, and the handler is not asked. The connection is kept, as far as
+    /// [`Plan::reject`](crate::Plan::reject) keeps it if a body follows.
+    pub fn max_in_flight(mut self, max: Option<usize>) -> Server<H> {
+        self.guards.in_flight_max = max;
+        self
+    }
+
+    /// Whose word counts for who a client is. Default: nobody's.
+    ///
+    /// For connections from these networks, [`Request::client_ip`](crate::Request::client_ip) is
+    /// the rightmost address in `X-Forwarded-For` that is not in one of them; if all are, the
+    /// leftmost. If that field is missing, or what is looked at of it is no address, it is the
+    /// proxy's own. From everybody else the field is ignored.
+    ///
+    /// ```
+    /// use tarae_http::{Request, Response, Server};
+    ///
+    /// let server = Server::new(|_: &mut Request| Response::text("hello"))
+    ///     .trusted_proxies(["10.0.0.0/8".parse().unwrap(), "::1".parse().unwrap()])
+    ///     .max_connections_per_address(Some(100));
+    /// # let _ = server;
+    /// ```
+    pub fn trusted_proxies(mut self, networks: impl IntoIterator<Item = Network>) -> Server<H> {
+        self.guards.trusted = networks.into_iter().collect();
+        self
+    }
+
+    /// Whether connections begin with a header of the PROXY protocol, of version 1 or 2, that says
+    /// who the client is. Default: no.
+    ///
+    /// Each has to, and each has to come from a [trusted proxy](Server::trusted_proxies): others
+    /// are closed without an answer. So are those whose header is malformed, longer than 2 KiB, or
+    /// has not arrived within [`Limits::head_timeout`]. If the header names nobody (`LOCAL`,
+    /// `UNKNOWN`), the client is the proxy.
+    pub fn proxy_protocol(mut self, yes: bool) -> Server<H> {
+        self.guards.proxy_protocol = yes;
+        self
+    }
+
+    /// How long requests in flight may go on when the server stops; then they are cancelled.
+    /// Default: 30 seconds. See [`Running::stop`].
+    pub fn drain_timeout(mut self, timeout: Duration) -> Server<H> {
+        self.drain_timeout = timeout;
+        self
+    }
+
     /// Serves `listener` in the calling coroutine until that is cancelled, for instance because the
     /// runtime ends. What is being answered then goes on; everything else is closed.
     ///
@@ -94,7 +184,7 @@ impl<H: Handler> Server<H> {
     ///
     /// When the listener fails for good, or no runtime is running; see [`start`](Server::start).
     pub fn serve(self, listener: TcpListener) -> io::Result<()> {
-        let shared = self.into_shared();
+        let shared = self.into_shared()?;
         let result = accept(&listener, &shared);
         drop(listener);
         shared.core.begin_stop();
@@ -102,108 +192,83 @@ impl<H: Handler> Server<H> {
         result
     }
 
-    /// Starts serving `listener` in coroutines of their own.
+    /// Serves `listener` in the calling coroutine until SIGINT or SIGTERM, then stops as
+    /// [`Running::stop`] does. `ready` is called once connections and signals are taken.
     ///
-    /// Errors of single connections end those and nothing else. When the process is out of
-    /// descriptors or memory the acceptor rests for a moment and tries again; the connections wait
-    /// in the listener's queue meanwhile.
+    /// A second signal ends the process at once, with the exit code
+    /// [`Stopped::AT_ONCE`]. If handlers ignore their cancellation, they are named on standard
+    /// error, and the process ends with [`Stopped::STRAGGLERS`], also if they hold every worker.
+    /// For that there is a thread from the first signal on. (A worker that is held when the first
+    /// signal comes sees it when it is released.)
     ///
     /// # Errors
     ///
-    /// When the listener has no address, or no runtime is running.
+    /// When the listener fails for good, signals cannot be caught, or as [`start`](Server::start).
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use tarae::net::TcpListener;
+    /// use tarae_http::{Request, Response, Server};
+    ///
+    /// fn main() -> std::io::Result<()> {
+    ///     tarae::run(|| {
+    ///         let listener = TcpListener::bind("127.0.0.1:8080")?;
+    ///         Server::new(|_: &mut Request| Response::text("hello"))
+    ///             .serve_until_signal(listener, |address| println!("http://{address}"))
+    ///     })?
+    /// }
+    /// ```
+    pub fn serve_until_signal(
+        self,
+        listener: TcpListener,
+        ready: impl FnOnce(SocketAddr),
+    ) -> io::Result<()> {
+        drain::serve_until_signal(&self.into_shared()?, listener, ready)
+    }
+
+    /// Starts serving `listener` in coroutines of their own.
+    ///
+    /// Errors of single connections end those and nothing else.
+    ///
+    /// When the process is out of descriptors although not
+    /// [all connections](Server::max_connections) are open, those that wait to be accepted are
+    /// answered with 503 and `Retry-After`, one by one, by means of a descriptor that is kept in
+    /// reserve; those that are open go on. Out of memory the acceptor rests for a moment and tries
+    /// again.
+    ///
+    /// # Errors
+    ///
+    /// When the listener has no address, no runtime is running, or the
+    /// [PROXY protocol](Server::proxy_protocol) is asked for and nobody is trusted.
     pub fn start(self, listener: TcpListener) -> io::Result<Running> {
         let local_addr = listener.local_addr()?;
-        let shared = self.into_shared();
+        let shared = self.into_shared()?;
         let stop: Arc<dyn Stop> = Arc::clone(&shared) as _;
         let acceptor = thread::Builder::new()
             .name(format!("acceptor of {local_addr}"))
             .spawn(move || accept(&listener, &shared))?;
-        Ok(Running {
-            stop,
-            acceptor,
-            local_addr,
-        })
+        Ok(Running::new(stop, acceptor, local_addr))
     }
 
-    fn into_shared(self) -> Arc<Shared<H>> {
+    fn into_shared(self) -> io::Result<Arc<Shared<H>>> {
+        if self.guards.proxy_protocol && self.guards.trusted.is_empty() {
+            let reason = "the PROXY protocol needs proxies that are trusted";
+            return Err(io::Error::new(ErrorKind::InvalidInput, reason));
+        }
         let core = Core {
             limits: self.limits,
             name: self.name,
+            guards: self.guards.complete(),
+            drain_timeout: self.drain_timeout,
+            roster: Roster::default(),
             stopping: AtomicBool::new(false),
         };
-        Arc::new(Shared {
+        Ok(Arc::new(Shared {
             handler: self.handler,
             core: Arc::new(core),
             connections: Connections::default(),
-        })
-    }
-}
-
-/// A server that runs. Dropping it lets it go on.
-pub struct Running {
-    stop: Arc<dyn Stop>,
-    acceptor: JoinHandle<io::Result<()>>,
-    local_addr: SocketAddr,
-}
-
-impl Running {
-    /// The address it listens on.
-    pub fn local_addr(&self) -> SocketAddr {
-        self.local_addr
-    }
-
-    /// Waits until the server ends: by a failure of its listener, or because this coroutine is
-    /// cancelled.
-    ///
-    /// # Errors
-    ///
-    /// That of the listener.
-    pub fn wait(self) -> io::Result<()> {
-        match self.acceptor.join() {
-            Ok(result) => result,
-            Err(error) if error.is_cancelled() => Ok(()),
-            Err(error) => Err(io::Error::other(error)),
-        }
-    }
-
-    /// Stops accepting and waits until every connection is closed: at once where nothing of a
-    /// request has arrived, or not yet its whole head; elsewhere when the request has been
-    /// answered, with `Connection: close`. (What is pipelined behind that one is not: the peer
-    /// knows by that field that it has to ask again.) Returns early when the calling coroutine is
-    /// cancelled.
-    pub fn stop(self) {
-        self.stop.begin();
-        self.acceptor.cancel();
-        // The listener is closed when this returns; how it ended does not matter any more.
-        let _ = self.acceptor.join();
-        self.stop.finish();
-    }
-}
-
-impl fmt::Debug for Running {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Running")
-            .field("local_addr", &self.local_addr)
-            .finish_non_exhaustive()
-    }
-}
-
-/// How a server is stopped, whatever its handler is.
-trait Stop: Send + Sync {
-    fn begin(&self);
-
-    /// Once nothing is accepted any more.
-    fn finish(&self);
-}
-
-impl<H: Handler> Stop for Shared<H> {
-    fn begin(&self) {
-        self.core.begin_stop();
-    }
-
-    fn finish(&self) {
-        self.connections.end_waiting();
-        self.connections.wait_until_empty();
+        }))
     }
 }
 
@@ -212,6 +277,9 @@ impl<H: Handler> Stop for Shared<H> {
 struct Core {
     limits: Limits,
     name: Option<HeaderValue>,
+    guards: Guards,
+    drain_timeout: Duration,
+    roster: Roster,
     /// See `connections::Connection` for the order in which this and the sockets are looked at.
     stopping: AtomicBool,
 }
@@ -231,57 +299,4 @@ struct Shared<H> {
     handler: H,
     core: Arc<Core>,
     connections: Connections<H>,
-}
-
-fn accept<H: Handler>(listener: &TcpListener, shared: &Arc<Shared<H>>) -> io::Result<()> {
-    // While connections keep coming `accept` does not wait, and so cannot be cancelled.
-    while !shared.core.is_stopping() {
-        match listener.accept() {
-            Ok((stream, peer)) => {
-                let open = Open::new(stream, peer, shared);
-                thread::Builder::new().spawn(move || begin(open))?;
-            }
-            Err(error) if Cancelled::is(&error) => break,
-            Err(error) => match error.raw_os_error().map(io_cause) {
-                Some(Cause::Connection) => {}
-                Some(Cause::Resources) if rest() => {}
-                Some(Cause::Resources) => break,
-                _ => return Err(error),
-            },
-        }
-    }
-    Ok(())
-}
-
-/// Waits for descriptors or memory to be freed. False if cancelled.
-fn rest() -> bool {
-    let until = Instant::now() + BACK_OFF;
-    sleep_until(until);
-    // A sleep is cut short by a cancellation and by nothing else.
-    Instant::now() >= until
-}
-
-enum Cause {
-    /// It went before it was accepted.
-    Connection,
-    /// Descriptors or memory are used up.
-    Resources,
-    Listener,
-}
-
-/// What an error of accept is about, by its number on Linux; see accept(2).
-fn io_cause(code: i32) -> Cause {
-    const ENOMEM: i32 = 12;
-    const ENFILE: i32 = 23;
-    const EMFILE: i32 = 24;
-    const ENOBUFS: i32 = 105;
-    const EBADF: i32 = 9;
-    const EINVAL: i32 = 22;
-    const ENOTSOCK: i32 = 88;
-    const EOPNOTSUPP: i32 = 95;
-    match code {
-        ENOMEM | ENFILE | EMFILE | ENOBUFS => Cause::Resources,
-        EBADF | EINVAL | ENOTSOCK | EOPNOTSUPP => Cause::Listener,
-        _ => Cause::Connection,
-    }
 }

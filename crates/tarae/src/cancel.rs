@@ -38,6 +38,7 @@ use std::time::Duration;
 
 use crate::sched::cancel::CancelNode;
 use crate::sched::context::{self, Entered};
+use crate::sched::worker;
 use crate::time::Instant;
 
 /// Has what runs inside of it cancelled, from anywhere, at once.
@@ -134,6 +135,37 @@ impl fmt::Debug for CancelToken {
             .field("cancelled", &self.is_cancelled())
             .finish_non_exhaustive()
     }
+}
+
+/// Cancels the coroutines with these numbers (see [`inspect::coroutine_id`]), as
+/// [`JoinHandle::cancel`](crate::thread::JoinHandle::cancel) does, for whoever has no handles of
+/// them: a server whose connections are to end, for instance. Waits for nothing. Those that have
+/// not begun, have ended, or belong to another runtime than the caller's are left alone; on a plain
+/// thread all are.
+///
+/// A worker that is held by a computation gets round to it when that is over.
+///
+/// [`inspect::coroutine_id`]: crate::inspect::coroutine_id
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use tarae::{cancel, inspect, sync::mpsc, time};
+///
+/// tarae::run(|| {
+///     let (tell, told) = mpsc::channel();
+///     let sleeper = tarae::spawn(move || {
+///         tell.send(inspect::coroutine_id().unwrap()).unwrap();
+///         time::sleep(Duration::from_secs(3600));
+///     });
+///     cancel::cancel_coroutines(&[told.recv().unwrap()]);
+///     sleeper.join().unwrap();
+/// })
+/// .unwrap();
+/// ```
+pub fn cancel_coroutines(ids: &[u64]) {
+    worker::cancel_numbered(ids);
 }
 
 /// Runs `f`, in which no wait is ended by what is outside: neither a cancellation, that of the

@@ -126,6 +126,25 @@ pub fn worker_index() -> Option<usize> {
     Worker::current().map(Worker::index)
 }
 
+/// The number of the coroutine that calls this, as in [`Coroutine::id`]; `None` on a plain thread,
+/// and in callbacks on a worker's own stack. Costs a few instructions and waits for nothing.
+///
+/// # Examples
+///
+/// ```
+/// assert_eq!(tarae::inspect::coroutine_id(), None);
+/// let (mine, other) = tarae::run(|| {
+///     let other = tarae::spawn(tarae::inspect::coroutine_id).join().unwrap();
+///     (tarae::inspect::coroutine_id(), other)
+/// })
+/// .unwrap();
+/// assert!(mine.is_some() && other.is_some() && mine != other);
+/// ```
+#[inline]
+pub fn coroutine_id() -> Option<u64> {
+    Worker::current()?.running_id()
+}
+
 /// Coroutines that wait for each other in a circle, and will for ever: each for a lock of `sync`
 /// that the next one has, or for the end of the next one.
 #[derive(Debug, Clone)]

@@ -450,7 +450,7 @@ impl fmt::Debug for BodyWriter<'_> {
 }
 
 impl Body {
-    pub(super) fn in_memory(&self) -> &[u8] {
+    pub(crate) fn in_memory(&self) -> &[u8] {
         match &self.0 {
             Content::Static(bytes) => bytes,
             Content::Owned(bytes) => bytes,

@@ -6,10 +6,11 @@
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Result};
-use std::net::{Shutdown, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
 
 use tarae::net::{AsSocket, BorrowedSocket, TcpStream};
 use tarae::sync::mpsc;
@@ -23,10 +24,12 @@ pub(super) struct Connections<H>(Mutex<Registry<H>>);
 
 #[derive(Debug)]
 struct Registry<H> {
-    /// By number, in the order of their arrival.
-    open: BTreeMap<u64, Arc<Connection<H>>>,
+    /// By number, in the order of their arrival. A connection's socket is closed when it goes.
+    open: BTreeMap<u64, Weak<Connection<H>>>,
     /// How many there have been.
     total: u64,
+    /// Dropped when one has gone.
+    room: Option<mpsc::Sender<()>>,
     /// Dropped when nothing is open any more.
     empty: Option<mpsc::Sender<()>>,
 }
@@ -36,8 +39,9 @@ struct Registry<H> {
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct Connection<H> {
+    /// Dropped, and so closed, before the connection leaves its server.
     pub(super) stream: TcpStream,
-    pub(super) server: Arc<Shared<H>>,
+    place: Place<H>,
     /// What is left of the protocol's state between two requests; its own coroutine only.
     served: AtomicU32,
     blank_seen: AtomicBool,
@@ -46,12 +50,67 @@ pub(super) struct Connection<H> {
     /// stops, and the server says that it stops *before* it looks here (both `SeqCst`): so none
     /// goes on waiting that was not seen to wait.
     waiting: AtomicBool,
-    peer: SocketAddr,
-    /// Its number among the connections of its server.
+    pub(super) peer: SocketAddr,
+}
+
+/// A connection's place among those of its server, until it is dropped.
+#[derive(Debug)]
+struct Place<H> {
+    server: Arc<Shared<H>>,
     number: u64,
+    /// What is known of the client beyond the socket's address. Where limits and proxies do not ask
+    /// for it there is nothing.
+    client: OnceLock<Box<Client>>,
+}
+
+#[derive(Debug, Default)]
+struct Client {
+    /// Who is connected to the proxy, as that says.
+    source: OnceLock<SocketAddr>,
+    /// The address that the connection counts for.
+    counted: OnceLock<IpAddr>,
+}
+
+impl<H> Place<H> {
+    fn client(&self) -> &Client {
+        self.client.get_or_init(Box::default)
+    }
+}
+
+impl<H> Drop for Place<H> {
+    fn drop(&mut self) {
+        let counted = self.client.get().and_then(|client| client.counted.get());
+        if let Some(address) = counted {
+            self.server.core.guards.release(*address);
+        }
+        self.server.connections.remove(self.number);
+    }
 }
 
 impl<H> Connection<H> {
+    pub(super) fn server(&self) -> &Arc<Shared<H>> {
+        &self.place.server
+    }
+
+    /// The address at the other end, or at the other end of the proxy's connection.
+    pub(super) fn source(&self) -> IpAddr {
+        let client = self.place.client.get();
+        let source = client.and_then(|client| client.source.get());
+        source.unwrap_or(&self.peer).ip()
+    }
+
+    /// Takes a proxy's word for it.
+    pub(super) fn comes_from(&self, source: SocketAddr) {
+        // Told once.
+        let _ = self.place.client().source.set(source);
+    }
+
+    /// Notes that the connection was counted for its source.
+    pub(super) fn is_counted(&self) {
+        // Told once.
+        let _ = self.place.client().counted.set(self.source());
+    }
+
     pub(super) fn parked(&self) -> Parked {
         Parked {
             peer: Some(self.peer),
@@ -101,6 +160,7 @@ impl<H> Default for Connections<H> {
         Connections(Mutex::new(Registry {
             open: BTreeMap::new(),
             total: 0,
+            room: None,
             empty: None,
         }))
     }
@@ -114,30 +174,68 @@ impl<H> Connections<H> {
     fn remove(&self, number: u64) {
         let mut registry = self.registry();
         let removed = registry.open.remove(&number);
+        let room = registry.room.take();
         let told = registry.open.is_empty().then(|| registry.empty.take());
         drop(registry);
-        drop((removed, told));
+        drop((removed, room, told));
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.registry().open.len()
     }
 
     /// Ends those that wait for a request. The server stops already.
     pub(super) fn end_waiting(&self) {
-        let open: Vec<_> = self.registry().open.values().cloned().collect();
+        let open: Vec<_> = {
+            let registry = self.registry();
+            registry.open.values().filter_map(Weak::upgrade).collect()
+        };
         open.iter()
             .for_each(|connection| connection.end_if_waiting());
     }
 
-    /// Waits until all are gone, or this coroutine is cancelled.
-    pub(super) fn wait_until_empty(&self) {
+    /// Waits until fewer than `max` are open. False if this coroutine is cancelled first.
+    pub(super) fn wait_for_room(&self, max: usize) -> bool {
+        loop {
+            let mut registry = self.registry();
+            if registry.open.len() < max {
+                return true;
+            }
+            let (sender, receiver) = mpsc::channel();
+            registry.room = Some(sender);
+            drop(registry);
+            // Nothing is ever sent: this ends when the sender is dropped.
+            if receiver.recv().is_err_and(|error| error.is_cancelled()) {
+                return false;
+            }
+        }
+    }
+
+    /// Waits until all are gone, for so long at most.
+    pub(super) fn wait_until_empty(&self, patience: Duration) -> Emptied {
         let (sender, receiver) = mpsc::channel();
         let mut registry = self.registry();
         if registry.open.is_empty() {
-            return;
+            return Emptied::Yes;
         }
         registry.empty = Some(sender);
         drop(registry);
-        // Nothing is ever sent: this ends when the sender is dropped.
-        let _ = receiver.recv();
+        // Nothing is ever sent.
+        match receiver.recv_timeout(patience) {
+            Err(error) if error.is_cancelled() => Emptied::Cancelled,
+            Err(error) if error.is_timeout() => Emptied::No,
+            _ => Emptied::Yes,
+        }
     }
+}
+
+/// Whether all connections have gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Emptied {
+    Yes,
+    No,
+    /// Nobody waits for it any more.
+    Cancelled,
 }
 
 /// An open connection. Dropping it closes it.
@@ -151,14 +249,17 @@ impl<H> Open<H> {
         registry.total += 1;
         let connection = Arc::new(Connection {
             stream,
-            server: Arc::clone(server),
+            place: Place {
+                server: Arc::clone(server),
+                number,
+                client: OnceLock::new(),
+            },
             served: AtomicU32::new(0),
             blank_seen: AtomicBool::new(false),
             waiting: AtomicBool::new(true),
             peer,
-            number,
         });
-        registry.open.insert(number, Arc::clone(&connection));
+        registry.open.insert(number, Arc::downgrade(&connection));
         Open(connection)
     }
 }
@@ -174,11 +275,5 @@ impl<H> Deref for Open<H> {
 impl<H> AsSocket for Open<H> {
     fn as_socket(&self) -> BorrowedSocket<'_> {
         self.stream.as_socket()
-    }
-}
-
-impl<H> Drop for Open<H> {
-    fn drop(&mut self) {
-        self.server.connections.remove(self.number);
     }
 }

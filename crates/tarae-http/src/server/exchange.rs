@@ -12,18 +12,24 @@ use tarae::net::park_until_readable;
 use tarae::time::Instant;
 
 use super::Core;
+use super::arrival::arrive;
 use super::connections::{Connection, Open};
-use super::local::Local;
+use super::guards::Entered;
+use super::local::{Lent, Local};
+use super::roster::Entry;
 use super::wire::{self, Pace, Wire, positive};
 use crate::conn::{Conn, Context, Event};
 use crate::handler::{call_contained, plan_contained};
-use crate::{CommonHeaders, Handler, Limits};
+use crate::{CommonHeaders, Handler, Limits, Plan, Response};
 
 /// A connection's first moments: on its worker, in the coroutine that the acceptor spawned.
 pub(super) fn begin<H: Handler>(open: Open<H>) {
+    if !arrive(&open) {
+        return;
+    }
     // Answers leave at once; without the option they still leave.
     let _ = open.stream.set_nodelay(true);
-    let timeout = positive(open.server.core.limits.write_timeout);
+    let timeout = positive(open.server().core.limits.write_timeout);
     // A time-out that is not zero is never refused.
     let _ = open.stream.set_write_timeout(Some(timeout));
     resume(open, Wake::Ready);
@@ -34,14 +40,17 @@ fn resume<H: Handler>(open: Open<H>, wake: Wake) {
     if wake == Wake::TimedOut {
         return;
     }
-    let core = &open.server.core;
+    let core = &open.server().core;
     let local = Local::of(core);
     open.work();
+    let Lent { buffers, entry } = local.borrow(core);
+    entry.begin();
     let mut exchange = Exchange {
         connection: &open,
         core,
         local: &local,
-        conn: open.parked().resume(local.borrow()),
+        entry: &entry,
+        conn: open.parked().resume(buffers),
         head_deadline: None,
         body_pace: Pace::default(),
         own_timeout: None,
@@ -54,15 +63,18 @@ fn resume<H: Handler>(open: Open<H>, wake: Wake) {
         End::Idle => {
             let (parked, buffers) = conn.park();
             open.park(&parked);
-            local.give_back(buffers);
+            entry.end();
+            local.give_back(Lent { buffers, entry });
             park_until_readable(open, local.idle_until(), resume);
         }
         End::Close { linger } => {
-            local.give_back(conn.into_buffers());
+            let buffers = conn.into_buffers();
             if linger {
                 // The answer has been sent; whatever goes wrong now is the peer's affair.
-                let _ = wire::linger(&open.stream);
+                let _ = wire::linger(&open.stream, wire::LINGER_TIME);
             }
+            entry.end();
+            local.give_back(Lent { buffers, entry });
         }
     }
 }
@@ -82,6 +94,7 @@ struct Exchange<'a, H> {
     connection: &'a Connection<H>,
     core: &'a Core,
     local: &'a Local,
+    entry: &'a Entry,
     conn: Box<Conn>,
     /// Until when the head that has begun must be complete.
     head_deadline: Option<Instant>,
@@ -94,7 +107,7 @@ struct Exchange<'a, H> {
     last: bool,
 }
 
-impl<H: Handler> Exchange<'_, H> {
+impl<'a, H: Handler> Exchange<'a, H> {
     /// Reads, calls, writes until there is nothing more to do now.
     fn run(&mut self) -> End {
         match self.read_at_once() {
@@ -155,19 +168,58 @@ impl<H: Handler> Exchange<'_, H> {
     fn plan(&mut self, context: Context<'_>) -> bool {
         self.head_deadline = None;
         self.body_pace = Pace::default();
-        let plan = plan_contained(&self.connection.server.handler, self.conn.head());
+        self.entry.note(self.conn.head());
+        let plan = if self.core.guards.look_at_requests() {
+            self.plan_guarded()
+        } else {
+            plan_contained(&self.connection.server().handler, self.conn.head())
+        };
         self.own_timeout = plan.timeout;
         self.conn.planned(plan, context);
         self.conn.is_call_due()
     }
 
+    /// As the handler plans, where the server's limits ask whose request it is and whether there is
+    /// room for it.
+    #[inline(never)]
+    fn plan_guarded(&mut self) -> Plan {
+        let guards = &self.core.guards;
+        let client = guards.client(self.connection, self.conn.head());
+        self.conn.set_client(client);
+        match guards.refusal(client, guards.trusts(self.connection.source())) {
+            Some(response) => Plan::reject(response),
+            None => plan_contained(&self.connection.server().handler, self.conn.head()),
+        }
+    }
+
+    /// Lets the request into the handler, or gives the answer if there is no room.
+    #[inline]
+    fn enter(&self) -> Result<Option<Entered<'a>>, Response> {
+        if self.core.guards.look_at_requests() {
+            self.enter_guarded().map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
+    #[inline(never)]
+    fn enter_guarded(&self) -> Result<Entered<'a>, Response> {
+        let guards = &self.core.guards;
+        let source = self.connection.source();
+        let client = self.conn.message().client.unwrap_or(source);
+        guards.enter(client, guards.trusts(source))
+    }
+
     /// Calls the handler and takes its answer. If all that has arrived is answered with that, it
     /// is written too, without the detour over `next`; true if the connection is idle then.
     fn call(&mut self, common: &mut Rc<CommonHeaders>) -> io::Result<bool> {
-        let handler = &self.connection.server.handler;
-        let response = self.local.in_time(self.own_timeout, || {
-            call_contained(handler, &mut self.conn.request())
-        });
+        let handler = &self.connection.server().handler;
+        let response = match self.enter() {
+            Ok(_entered) => self.local.in_time(self.own_timeout, || {
+                call_contained(handler, &mut self.conn.request())
+            }),
+            Err(response) => response,
+        };
         // The handler may have taken its time.
         if self.local.refresh() {
             *common = self.local.common();
@@ -187,12 +239,16 @@ impl<H: Handler> Exchange<'_, H> {
 
     /// Calls a handler that reads the body itself.
     fn call_streaming(&mut self, context: Context<'_>) {
+        let entered = self.enter();
         let mut wire = Wire::new(&self.connection.stream, &self.core.limits);
         let mut request = self.conn.streaming_request(&mut wire, context.limits);
-        let handler = &self.connection.server.handler;
-        let response = self
-            .local
-            .in_time(self.own_timeout, || call_contained(handler, &mut request));
+        let handler = &self.connection.server().handler;
+        let response = match entered {
+            Ok(_entered) => self
+                .local
+                .in_time(self.own_timeout, || call_contained(handler, &mut request)),
+            Err(response) => response,
+        };
         self.conn.respond(response, context);
     }
 

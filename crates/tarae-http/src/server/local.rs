@@ -12,6 +12,7 @@ use tarae::cancel::Deadline;
 use tarae::time::{Instant, system_time};
 
 use super::Core;
+use super::roster::Entry;
 use crate::CommonHeaders;
 use crate::conn::Buffers;
 
@@ -23,7 +24,7 @@ pub(super) struct Local {
     server: Weak<Core>,
     idle_timeout: Duration,
     request_timeout: Option<Duration>,
-    pool: RefCell<Vec<Buffers>>,
+    pool: RefCell<Vec<Lent>>,
     common: RefCell<Rc<CommonHeaders>>,
     /// When the date in `common` will be a second old.
     next_tick: Cell<Instant>,
@@ -32,6 +33,13 @@ pub(super) struct Local {
     idle_until: Cell<Option<Instant>>,
     /// That of a request whose handler is called now.
     deadline: RefCell<Option<Rc<Deadline>>>,
+}
+
+/// What a connection at work is lent.
+pub(super) struct Lent {
+    pub(super) buffers: Buffers,
+    /// Where it says what it is at.
+    pub(super) entry: Arc<Entry>,
 }
 
 thread_local! {
@@ -68,15 +76,18 @@ impl Local {
     }
 
     /// Lends buffers until [`give_back`](Local::give_back).
-    pub(super) fn borrow(&self) -> Buffers {
+    pub(super) fn borrow(&self, server: &Core) -> Lent {
         let kept = self.pool.borrow_mut().pop();
-        kept.unwrap_or_default()
+        kept.unwrap_or_else(|| Lent {
+            buffers: Buffers::new(),
+            entry: server.roster.add(),
+        })
     }
 
-    pub(super) fn give_back(&self, buffers: Buffers) {
+    pub(super) fn give_back(&self, lent: Lent) {
         let mut pool = self.pool.borrow_mut();
         if pool.len() < POOL_MAX {
-            pool.push(buffers);
+            pool.push(lent);
         }
     }
 

@@ -120,12 +120,12 @@ const LINGER_BYTES: usize = 256 * 1024;
 /// How long such a peer may be silent.
 const LINGER_SILENCE: Duration = Duration::from_secs(2);
 /// How long all that may take.
-const LINGER_TIME: Duration = Duration::from_secs(5);
+pub(super) const LINGER_TIME: Duration = Duration::from_secs(5);
 
 /// Lets the peer read the last answer before the connection is closed on what it still sends.
-pub(super) fn linger(stream: &TcpStream) -> io::Result<()> {
+pub(super) fn linger(stream: &TcpStream, time: Duration) -> io::Result<()> {
     stream.shutdown(Shutdown::Write)?;
-    let end = Instant::now() + LINGER_TIME;
+    let end = Instant::now() + time;
     let (mut total, mut buffer) = (0, [0; 4096]);
     while total < LINGER_BYTES {
         let left = end.duration_since(Instant::now());

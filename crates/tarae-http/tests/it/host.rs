@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tarae::inspect::{self, Coroutine};
 use tarae::net::TcpListener;
-use tarae_http::{Handler, Running, Server};
+use tarae_http::{Handler, Running, Server, Stopped};
 
 use crate::harness::{Answer, answers};
 
@@ -71,7 +71,7 @@ impl Host {
     }
 
     /// Has the server stop. The channel tells when it has.
-    pub(crate) fn stop(&self) -> Receiver<()> {
+    pub(crate) fn stop(&self) -> Receiver<Stopped> {
         self.order(|running| running.take().expect("running").stop())
     }
 
@@ -102,6 +102,17 @@ impl Host {
     pub(crate) fn client(&self) -> Client {
         Client::connect(self.addr)
     }
+
+    /// Looks at how many connections are open again and again, until it is `count`.
+    pub(crate) fn until_open(&self, count: usize) {
+        let seen = self.order(move |running| {
+            let running = running.as_ref().expect("running");
+            while running.connections() != count {
+                tarae::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        seen.recv_timeout(GIVE_UP).expect("it comes about");
+    }
 }
 
 impl Drop for Host {
@@ -123,7 +134,10 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn connect(addr: SocketAddr) -> Client {
-        let stream = TcpStream::connect(addr).expect("it listens");
+        Client::of(TcpStream::connect(addr).expect("it listens"))
+    }
+
+    fn of(stream: TcpStream) -> Client {
         stream.set_nodelay(true).expect("settable");
         stream.set_read_timeout(Some(GIVE_UP)).expect("settable");
         stream.set_write_timeout(Some(GIVE_UP)).expect("settable");
@@ -131,6 +145,15 @@ impl Client {
             stream,
             arrived: Vec::new(),
         }
+    }
+
+    /// Connects from an address of its own; all of 127.0.0.0/8 are this machine's.
+    pub(crate) fn from(source: [u8; 4], addr: SocketAddr) -> Client {
+        use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+        bind(&socket, &SocketAddr::from((source, 0))).expect("free");
+        connect(&socket, &addr).expect("it listens");
+        Client::of(socket.into())
     }
 
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
@@ -141,6 +164,14 @@ impl Client {
     pub(crate) fn get(&mut self, path: &str) -> Answer {
         self.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
         self.answer()
+    }
+
+    /// As `get`; nothing if the connection breaks.
+    pub(crate) fn try_get(&mut self, path: &str) -> Option<Answer> {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+        self.stream.write_all(request.as_bytes()).ok()?;
+        let is_there = self.stream.peek(&mut [0]).is_ok_and(|count| count > 0);
+        is_there.then(|| self.answer())
     }
 
     pub(crate) fn half_close(&self) {

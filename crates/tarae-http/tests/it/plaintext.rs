@@ -88,16 +88,22 @@ fn a_port_that_is_taken_is_named() {
     assert!(said.contains(&addr), "{said}");
 }
 
-/// Out of descriptors, a server goes on answering on the connections it has; those that wait in
-/// the listener's queue get their turn when descriptors are free, with no help from outside.
+/// Of its descriptors a server leaves some to the program. Beyond the rest it goes on answering on
+/// the connections it has; those that wait in the listener's queue get their turn when others end,
+/// with no help from outside.
 #[test]
-fn out_of_descriptors_nothing_is_lost() {
+fn connections_wait_for_descriptors() {
+    // See `Server::max_connections`.
     const LIMIT: usize = 40;
+    const CONNECTIONS: usize = LIMIT - 32;
     let command = format!("ulimit -n {LIMIT} && exec \"$0\" \"$@\"");
     for workers in ["1", "2"] {
         let program = Program::start(&["sh", "-c", &command], workers);
-        let mut open = Vec::new();
-        while program.descriptors_below(LIMIT) < LIMIT {
+        let mut first = program.client();
+        assert_eq!(first.get("/plaintext").status, "200");
+        let idle = program.descriptors_below(LIMIT) - 1;
+        let mut open = vec![first];
+        while open.len() < CONNECTIONS {
             let mut client = program.client();
             assert_eq!(client.get("/plaintext").status, "200");
             open.push(client);
@@ -111,7 +117,8 @@ fn out_of_descriptors_nothing_is_lost() {
                 assert_eq!(client.get("/plaintext").body, b"Hello, World!");
             }
         }
-        assert_eq!(program.descriptors_below(LIMIT), LIMIT);
+        let used = program.descriptors_below(LIMIT);
+        assert_eq!(used - idle, CONNECTIONS, "{used} of {LIMIT} are in use");
         for mut client in waiting {
             drop(open.pop());
             // One has made room for one: they are accepted in the order in which they came.

@@ -16,13 +16,13 @@ use crate::host::{Client, GET, GIVE_UP, Host};
 
 /// Holds requests for `/held` in their handler until it is opened; others pass.
 #[derive(Clone, Default)]
-struct Gate {
+pub(crate) struct Gate {
     held: Arc<AtomicUsize>,
     opened: Arc<AtomicBool>,
 }
 
 impl Gate {
-    fn server(&self) -> Server<impl tarae_http::Handler + use<>> {
+    pub(crate) fn server(&self) -> Server<impl tarae_http::Handler + use<>> {
         let gate = self.clone();
         let handler = move |request: &mut Request| {
             if request.path() == "/held" {
@@ -41,7 +41,7 @@ impl Gate {
         Server::new(handler).limits(limits)
     }
 
-    fn until_held(&self, count: usize) {
+    pub(crate) fn until_held(&self, count: usize) {
         let begin = Instant::now();
         while self.held.load(Ordering::SeqCst) < count {
             assert!(begin.elapsed() < GIVE_UP, "the requests do not come");
@@ -49,12 +49,12 @@ impl Gate {
         }
     }
 
-    fn open(&self) {
+    pub(crate) fn open(&self) {
         self.opened.store(true, Ordering::SeqCst);
     }
 }
 
-const HELD: &str = "GET /held HTTP/1.1\r\nHost: a\r\n\r\n";
+pub(crate) const HELD: &str = "GET /held HTTP/1.1\r\nHost: a\r\n\r\n";
 
 #[test]
 fn requests_in_flight_are_answered_and_told_that_it_is_the_end() {

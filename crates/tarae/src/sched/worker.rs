@@ -52,6 +52,7 @@ mod succession;
 mod unwinding;
 mod waking;
 
+pub(crate) use cancelling::cancel_numbered;
 pub(super) use cancelling::{cancel, reexamine};
 pub(super) use succession::Near;
 pub(super) use waking::{unpark, unpark_last};
@@ -217,6 +218,12 @@ impl Worker {
         let task = self.current.get().expect("called in a coroutine");
         // SAFETY: the running coroutine is alive.
         unsafe { task.as_ref() }
+    }
+
+    /// The number of the coroutine that runs.
+    #[inline]
+    pub(crate) fn running_id(&self) -> Option<u64> {
+        self.in_coroutine().then(|| self.task().info.id)
     }
 
     pub(crate) fn current_task(&self) -> Option<TaskRef> {

@@ -3,6 +3,7 @@
 //! Called by handles, by nodes of the tree of tokens and scopes, and at the worker's end. It must
 //! never run anything foreign.
 
+use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
 use super::{Wake, Worker};
@@ -13,6 +14,27 @@ pub(in crate::sched) fn cancel(task: &TaskRef) {
     task.cancelled.store(true, Ordering::Relaxed);
     fence(Ordering::SeqCst);
     on_its_worker(task, Worker::cancel);
+}
+
+/// Cancels those coroutines of this worker's runtime that have begun and have these numbers; on a
+/// plain thread none.
+pub(crate) fn cancel_numbered(ids: &[u64]) {
+    let Some(here) = Worker::current() else {
+        return;
+    };
+    let mut sorted = ids.to_vec();
+    sorted.sort_unstable();
+    let ids: Arc<[u64]> = sorted.into();
+    for worker in here.runtime_workers() {
+        let ids = Arc::clone(&ids);
+        worker.post(move |worker| {
+            for task in worker.all_started() {
+                if ids.binary_search(&task.info.id).is_ok() {
+                    cancel(&task);
+                }
+            }
+        });
+    }
 }
 
 /// Ends the wait of a coroutine if something that it stands inside of has been cancelled.
