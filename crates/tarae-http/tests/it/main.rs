@@ -2,17 +2,17 @@
 //! handler saw out. Never depends on timing.
 
 mod answers;
-mod bodies;
+mod conformance;
+mod conforms;
 mod connections;
-mod fields;
 mod harness;
+mod head;
 mod host;
 mod limits;
 mod peer;
 mod plaintext;
 mod program;
 mod random;
-mod request_lines;
 mod server;
 mod server_idle;
 mod server_stop;
