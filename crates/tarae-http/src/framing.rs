@@ -225,7 +225,7 @@ pub(crate) fn is_token_byte(byte: u8) -> bool {
     CLASS[byte as usize] & NO_TOKEN == 0
 }
 
-fn is_token(text: &[u8]) -> bool {
+pub(crate) fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(|&byte| is_token_byte(byte))
 }
 

@@ -103,7 +103,7 @@ pub(crate) struct Ran {
 
 impl Ran {
     /// `what the handler saw | statuses state`
-    fn summary(&self, witness: &Witness, input: &[u8]) -> String {
+    pub(crate) fn summary(&self, witness: &Witness, input: &[u8]) -> String {
         let seen = witness.seen.lock().expect("not poisoned");
         let described: Vec<String> = seen.iter().map(Seen::described).collect();
         let mut is_head = witness.heads.lock().expect("not poisoned").clone();
