@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn boundaries() {
-        let good: [(&str, &str); 10] = [
+        let good: [(&str, &str); 9] = [
             ("multipart/form-data; boundary=a", "a"),
             ("multipart/form-data;boundary=a", "a"),
             ("Multipart/Form-Data ; BOUNDARY=a", "a"),
@@ -238,14 +238,13 @@ mod tests {
                 "multipart/form-data; boundary=----WebKitFormBoundary0",
                 "----WebKitFormBoundary0",
             ),
-            (
-                "multipart/form-data; boundary=0123456789012345678901234567890123456789012345678901234567890123456789",
-                "0123456789012345678901234567890123456789012345678901234567890123456789",
-            ),
         ];
         for (value, want) in good {
             assert_eq!(boundary(value.as_bytes()), Some(want.as_bytes()), "{value}");
         }
+        let long = |bytes: usize| format!("multipart/form-data; boundary={}", "b".repeat(bytes));
+        assert_eq!(boundary(long(70).as_bytes()), Some(&[b'b'; 70][..]));
+        assert_eq!(boundary(long(71).as_bytes()), None);
         for value in [
             "",
             "multipart/form-data",
@@ -269,7 +268,6 @@ mod tests {
             "multipart/form-data boundary=a",
             "multipart/form-data; =a; boundary=a",
             "multipart/form-data; x; boundary=a",
-            "multipart/form-data; boundary=01234567890123456789012345678901234567890123456789012345678901234567890",
         ] {
             assert_eq!(boundary(value.as_bytes()), None, "{value}");
         }

@@ -62,3 +62,21 @@ fn what_the_handler_sees_of_a_head() {
         "CONNECT b:443 None \"b:443\" HTTP/1.1\nHost=b\nNone None None",
     );
 }
+
+#[test]
+fn cookies_of_all_fields_in_order() {
+    let handler = |request: &mut Request| {
+        let mut text = format!("{:?}", request.cookie("b").map(String::from_utf8_lossy));
+        for (name, value) in request.cookies() {
+            text += &format!(" {}={}", name.escape_ascii(), value.escape_ascii());
+        }
+        Response::text(text)
+    };
+    let input = b"GET / HTTP/1.1\r\nHost: a\r\nCookie: a=1; B=2\r\nX-Cookie: no=0\r\n\
+        COOKIE: b=3; b=4\r\nCookie:\r\n\r\n";
+    let text = String::from_utf8(tarae_http::answer(handler, input)).expect("text");
+    assert_eq!(
+        text.split_once("\r\n\r\n").expect("a body").1,
+        "Some(\"3\") a=1 B=2 b=3 b=4"
+    );
+}

@@ -75,7 +75,8 @@ pub(super) const GROUPS: &[Group] = &[
                 "GET / | 200 open",
             ),
             (
-                b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n",
+                b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\
+                  HTTP2-Settings: AAMAAABk\r\n",
                 "GET / | 200 open",
             ),
         ],

@@ -17,7 +17,8 @@ pub(super) const GROUPS: &[Group] = &[
                 "POST / [hi] | 100 200 open",
             ),
             (
-                b"/ HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n",
+                b"/ HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\
+                  Transfer-Encoding: chunked\r\n\r\n",
                 "| 100 body",
             ),
             (
@@ -54,7 +55,8 @@ pub(super) const GROUPS: &[Group] = &[
             ),
             (
                 b"/ HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nhi\
-                  POST /b HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nho",
+                  POST /b HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\
+                  Content-Length: 2\r\n\r\nho",
                 "POST / [hi], POST /b [ho] | 100 200 100 200 open",
             ),
         ],
@@ -104,10 +106,7 @@ pub(super) const GROUPS: &[Group] = &[
         // A body that will not be read must not be taken for the next request.
         name: "refused at head time",
         rfc: "RFC 9112, 9.6; RFC 9110, 15.5.14",
-        around: (
-            b"POST ",
-            b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n",
-        ),
+        around: (b"POST ", b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n"),
         cases: &[
             (
                 b"/reject HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -134,7 +133,8 @@ pub(super) const GROUPS: &[Group] = &[
                 "POST /small [abcd], GET /next | 200 200 open",
             ),
             (
-                b"/small HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n1\r\n",
+                b"/small HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n\
+                  1\r\n",
                 "| 413 closed",
             ),
         ],

@@ -82,7 +82,10 @@ pub(super) const GROUPS: &[Group] = &[
             (b"Content_Length: 5", "POST /, GET /next | 200 200 open"),
             (b"XContent-Length: 5", "POST /, GET /next | 200 200 open"),
             (b"Content-Lengths: 5", "POST /, GET /next | 200 200 open"),
-            (b"Content-Type: text/plain", "POST /, GET /next | 200 200 open"),
+            (
+                b"Content-Type: text/plain",
+                "POST /, GET /next | 200 200 open",
+            ),
         ],
         ..NONE
     },
@@ -94,7 +97,10 @@ pub(super) const GROUPS: &[Group] = &[
             (b"", "| closed"),
             (b"\r\n", "| closed"),
             (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", "GET / | 200 closed"),
-            (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n\r\n", "GET / | 200 closed"),
+            (
+                b"GET / HTTP/1.1\r\nHost: a\r\n\r\n\r\n",
+                "GET / | 200 closed",
+            ),
             (
                 b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n",
                 "GET /, GET /b | 200 200 closed",
@@ -108,7 +114,8 @@ pub(super) const GROUPS: &[Group] = &[
                 "POST / [hi] | 200 closed",
             ),
             (
-                b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+                b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n\
+                  0\r\n\r\n",
                 "POST / [x] | 200 closed",
             ),
         ],
@@ -122,7 +129,8 @@ pub(super) const GROUPS: &[Group] = &[
             b"POST / HTTP/1.0\r\nHost: a\r\nContent-Length: 2\r\n\r\nh",
             b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
             b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n",
-            b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nA: b\r\n",
+            b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\
+              A: b\r\n",
         ],
         ..NONE
     },

@@ -20,15 +20,33 @@ pub(super) const GROUPS: &[Group] = &[
             (b"PURGE!#$%&'*+.^_`|~", "PURGE!#$%&'*+.^_`|~ / | 200 open"),
         ],
         refused: &[
-            b"G@T", b"G(T)", b"G\"T", b"G,T", b"G/T", b"G:T", b"G;T", b"G<T", b"G=T", b"G[T",
-            b"G{T", b"G\\T", b"G?T", b"G\x00T", b"G\x7fT", b"G\xc3\xa9T", b"\xffGET",
+            b"G@T",
+            b"G(T)",
+            b"G\"T",
+            b"G,T",
+            b"G/T",
+            b"G:T",
+            b"G;T",
+            b"G<T",
+            b"G=T",
+            b"G[T",
+            b"G{T",
+            b"G\\T",
+            b"G?T",
+            b"G\x00T",
+            b"G\x7fT",
+            b"G\xc3\xa9T",
+            b"\xffGET",
         ],
         ..NONE
     },
     Group {
         name: "no body in the answer",
         rfc: "RFC 9110, 9.3.2, 15.3.5, 15.3.6 and 15.4.5; RFC 9112, 6.3",
-        around: (b"", b" HTTP/1.1\r\nHost: a\r\n\r\nGET /next HTTP/1.1\r\nHost: a\r\n\r\n"),
+        around: (
+            b"",
+            b" HTTP/1.1\r\nHost: a\r\n\r\nGET /next HTTP/1.1\r\nHost: a\r\n\r\n",
+        ),
         cases: &[
             (b"HEAD /", "HEAD /, GET /next | 200 200 open"),
             (b"HEAD /404", "HEAD /404, GET /next | 404 200 open"),
@@ -49,7 +67,8 @@ pub(super) const GROUPS: &[Group] = &[
         rfc: "RFC 9112, 6; RFC 9110, 9.3",
         around: (
             b"",
-            b" / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabcGET /next HTTP/1.1\r\nHost: a\r\n\r\n",
+            b" / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabcGET /next HTTP/1.1\r\n\
+              Host: a\r\n\r\n",
         ),
         cases: &[
             (b"GET", "GET / [abc], GET /next | 200 200 open"),

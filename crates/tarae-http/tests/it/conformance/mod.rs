@@ -2,15 +2,16 @@
 //!
 //! Data without code, so that whatever serves connections can be held to it: the test beside it
 //! runs each case through a connection without sockets, the fuzz targets begin with them, servers
-//! can be sent them. Compiled by path from outside the tests; it must name nothing but `tarae_http`.
+//! can be sent them. Compiled by path from outside the tests, so it must name nothing but
+//! `tarae_http`.
 //!
 //! The handler behind the cases answers `ok` with 200. The path `/reject` is refused with 403
 //! before its body is read, `/small` takes 4 bytes of body, `/close` closes the connection, and a
 //! path that is a number of three digits asks for that status.
 //!
 //! What must come is written `what the handler saw | statuses state`: the requests as `METHOD
-//! target`, then ` @host` unless the host is `a`, then ` [body]` unless it is empty, joined by `, `;
-//! the statuses of all answers, interim ones too; and how the connection is left:
+//! target`, then ` @host` unless the host is `a`, then ` [body]` unless it is empty, joined by
+//! `, `; the statuses of all answers, interim ones too; and how the connection is left:
 //!
 //! - `open`: between two requests,
 //! - `head`, `body`: in the middle of one, waiting for more,

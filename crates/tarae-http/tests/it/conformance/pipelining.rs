@@ -26,7 +26,8 @@ pub(super) const GROUPS: &[Group] = &[
                 "GET /a, POST /p [abc], GET /z @z | 200 200 200 open",
             ),
             (
-                b"POST /p HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+                b"POST /p HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n\
+                  0\r\n\r\n",
                 "GET /a, POST /p [x], GET /z @z | 200 200 200 open",
             ),
             (
@@ -64,7 +65,10 @@ pub(super) const GROUPS: &[Group] = &[
                 b"GET /close HTTP/1.1\r\nHost: a\r\n\r\n",
                 "GET /a, GET /close | 200 200 closed",
             ),
-            (b"GET /b HTTP/1.0\r\n\r\n", "GET /a, GET /b @ | 200 200 closed"),
+            (
+                b"GET /b HTTP/1.0\r\n\r\n",
+                "GET /a, GET /b @ | 200 200 closed",
+            ),
             (
                 b"CONNECT b:443 HTTP/1.1\r\nHost: b\r\n\r\n",
                 "GET /a, CONNECT b:443 @b:443 | 200 200 closed",

@@ -33,7 +33,8 @@ pub(super) const GROUPS: &[Group] = &[
               0\r\n\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n",
             b"\0Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n",
             // Two lengths, or one that parsers read differently.
-            b"Content-Length: 0\r\nContent-Length: 35\r\n\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n",
+            b"Content-Length: 0\r\nContent-Length: 35\r\n\r\nGET /hidden HTTP/1.1\r\n\
+              Host: a\r\n\r\n",
             b"Content-Length: 0, 35\r\n\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n",
             b"Content-Length: +0\r\n\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n",
             b"Content-Length: 0x23\r\n\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n",
