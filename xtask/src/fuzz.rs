@@ -1,8 +1,8 @@
 //! `cargo xtask fuzz [TARGET] [SECONDS]`: runs the fuzz targets of `fuzz/` under libFuzzer.
 //!
 //! Called by people and by `soak`. Needs a nightly compiler, as the sanitizers do. `ci` only
-//! replays the corpus, on stable, in the tests of `tarae-http`. Must never write to the committed
-//! corpus: what is found stays among the build results until somebody adds it.
+//! replays the corpus, on stable, in the tests of `tarae-http`. A run must never write to the
+//! committed corpus: what is found stays among the build results until `fuzz [TARGET] keep`.
 
 use crate::shell::{self, Done, target};
 use std::path::{Path, PathBuf};
@@ -30,6 +30,10 @@ pub(crate) fn run(words: &[&str]) -> Done {
         rest => (TARGETS, rest),
     };
     let seconds = match rest {
+        ["keep"] => {
+            let folder = build()?;
+            return targets.iter().try_for_each(|name| keep(&folder, name));
+        }
         [] => 60,
         [seconds] => seconds
             .parse()
@@ -78,6 +82,30 @@ fn build() -> Done<PathBuf> {
         .env("CARGO_TARGET_DIR", &folder);
     shell::run(&mut cargo)?;
     Ok(folder.join(platform).join("release"))
+}
+
+/// Adds to the committed corpus what earlier runs have found and covers more than it and the
+/// conformance cases do.
+fn keep(programs: &Path, name: &str) -> Done {
+    let base = shell::scratch(&format!("fuzz-base-{name}"))?;
+    let corpus = shell::root().join("fuzz").join("corpus").join(name);
+    let found = target().join("xtask").join("fuzz-corpus").join(name);
+    let mut fuzzer = Command::new(programs.join(name));
+    fuzzer.env("FUZZ_SEEDS", &base).arg("-merge=1").arg(&base);
+    // By edges alone, not by how often each is taken: a small corpus.
+    fuzzer
+        .args(["-max_len=512", "-use_counters=0"])
+        .arg(&corpus)
+        .arg(&found);
+    shell::run(&mut fuzzer)?;
+    let failed = |error: std::io::Error| format!("{}: {error}", base.display());
+    for entry in std::fs::read_dir(&base).map_err(failed)? {
+        let file = entry.map_err(failed)?.file_name();
+        if !file.to_string_lossy().starts_with("seed-") {
+            std::fs::copy(base.join(&file), corpus.join(&file)).map_err(failed)?;
+        }
+    }
+    Ok(())
 }
 
 /// Runs one target over the committed corpus, the conformance cases and what earlier runs found.

@@ -34,6 +34,7 @@ cargo xtask COMMAND
   fuzz [TARGET] [SECONDS]
                        the fuzz targets of HTTP (head, chunks, connection, multipart), or one of
                        them, on nightly; 60 seconds each by default
+  fuzz [TARGET] keep   adds what earlier runs found to the committed corpus
   conformance          how many conformance cases of HTTP there are, having run them
   tidy                 only the house rules (also a test of the package xtask)
   deny                 cargo-deny over deny.toml; installs it when it is missing

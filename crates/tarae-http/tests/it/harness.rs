@@ -75,7 +75,10 @@ impl Handler for Witness {
         let line = format!("{} {}", request.method(), request.target());
         let host = request.host().to_owned();
         let body = request.body().to_vec();
-        let status = request.path()[1..].parse().ok().filter(|code| *code >= 100);
+        let status = request.path()[1..]
+            .parse()
+            .ok()
+            .filter(|code| (100..1000).contains(code));
         self.seen
             .lock()
             .expect("not poisoned")
