@@ -103,7 +103,7 @@ pub(super) const GROUPS: &[Group] = &[
         ..NONE
     },
     Group {
-        // A body that will not be read must not be taken for the next request.
+        // A body that nobody takes is skipped: it must not be taken for the next request.
         name: "refused at head time",
         rfc: "RFC 9112, 9.6; RFC 9110, 15.5.14",
         around: (b"POST ", b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n"),
@@ -118,7 +118,7 @@ pub(super) const GROUPS: &[Group] = &[
             ),
             (
                 b"/reject HTTP/1.1\r\nHost: a\r\nContent-Length: 38\r\n\r\n",
-                "| 403 closed",
+                "| 403 body",
             ),
             (
                 b"/reject HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",

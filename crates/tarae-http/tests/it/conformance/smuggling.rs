@@ -112,7 +112,7 @@ pub(super) const GROUPS: &[Group] = &[
             (
                 b"POST /reject HTTP/1.1\r\nHost: a\r\nContent-Length: 33\r\n\r\n\
                   GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n",
-                "| 403 closed",
+                "| 403 open",
             ),
         ],
         ..NONE
