@@ -56,7 +56,6 @@ pub(crate) fn soak() -> Done {
 pub(crate) fn count() -> Done {
     let words = [
         "test",
-        "--quiet",
         "--package=tarae-http",
         "--test=it",
         "conforms::",
