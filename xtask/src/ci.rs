@@ -52,6 +52,7 @@ fn fmt() -> Done {
     let others = [
         "bench/Cargo.toml",
         "examples/hello/Cargo.toml",
+        "fuzz/Cargo.toml",
         "crates/tarae/tests/sched/abort/Cargo.toml",
     ];
     for manifest in others {

@@ -1,4 +1,4 @@
-//! The repository's own commands: `cargo xtask ci | soak | sanitize | tidy | deny | bench`.
+//! The repository's own commands: `cargo xtask ci | soak | sanitize | fuzz | tidy | …`.
 //!
 //! Called by people, by `.ci/run` and by nothing else; no crate depends on it. It must never need
 //! a crate from outside, for it is what a clean checkout builds first.
@@ -8,6 +8,7 @@
 mod bench;
 mod ci;
 mod docker;
+mod fuzz;
 #[cfg(test)]
 mod platform;
 mod sanitize;
@@ -27,8 +28,14 @@ cargo xtask COMMAND
   ci                   everything a change must pass: formatting, clippy, house rules, docs,
                        examples/hello, a smoke test of the server, all tests (under 15 minutes)
   soak                 everything longer: tests in release with TARAE_SOAK=1, cargo-deny,
-                       the Dockerfile's commands in a scratch copy, the sanitizers
+                       the Dockerfile's commands in a scratch copy, the sanitizers,
+                       each fuzz target for ten minutes
   sanitize             only the tests under AddressSanitizer and ThreadSanitizer, on nightly
+  fuzz [TARGET] [SECONDS]
+                       the fuzz targets of HTTP (head, chunks, connection, multipart), or one of
+                       them, on nightly; 60 seconds each by default
+  fuzz [TARGET] keep   adds what earlier runs found to the committed corpus
+  conformance          how many conformance cases of HTTP there are, having run them
   tidy                 only the house rules (also a test of the package xtask)
   deny                 cargo-deny over deny.toml; installs it when it is missing
   bench limit          our /plaintext beside a raw epoll loop: CPU per request, requests/s, memory
@@ -60,6 +67,8 @@ fn dispatch(words: &[&str]) -> Done {
         ["ci"] => ci::run(),
         ["soak"] => soak::run(),
         ["sanitize"] => sanitize::run(),
+        ["fuzz", words @ ..] => fuzz::run(words),
+        ["conformance"] => fuzz::count(),
         ["tidy"] => tidy::run(),
         ["deny"] => soak::deny(),
         ["bench", "limit", options @ ..] => bench::limit(options),

@@ -6,10 +6,8 @@
 //! has to find the faults in `tests/sanitizers/faults.rs`, and nothing in the same program without
 //! them.
 
-use crate::shell::{self, Done, target};
+use crate::shell::{self, Done, NIGHTLY, target};
 use std::process::Command;
-
-const TOOLCHAIN: &str = "nightly";
 
 struct Sanitizer {
     name: &'static str,
@@ -144,17 +142,17 @@ pub(crate) fn thread() -> Done {
 pub(crate) fn install() -> Done {
     if !shell::has("rustup") {
         return Err(format!(
-            "the sanitizers need a {TOOLCHAIN} compiler and the component rust-src, by rustup"
+            "the sanitizers need a {NIGHTLY} compiler and the component rust-src, by rustup"
         ));
     }
-    let words = ["toolchain", "install", TOOLCHAIN, "--profile", "minimal"];
+    let words = ["toolchain", "install", NIGHTLY, "--profile", "minimal"];
     let there = Command::new("rustup")
-        .args(["run", TOOLCHAIN, "rustc", "-V"])
+        .args(["run", NIGHTLY, "rustc", "-V"])
         .output();
     if !there.is_ok_and(|output| output.status.success()) {
         shell::run(Command::new("rustup").args(words))?;
     }
-    let source = ["component", "add", "rust-src", "--toolchain", TOOLCHAIN];
+    let source = ["component", "add", "rust-src", "--toolchain", NIGHTLY];
     shell::run(Command::new("rustup").args(source))
 }
 
@@ -195,20 +193,10 @@ impl Sanitizer {
     }
 
     fn cargo(&self, command: &str) -> Command {
-        let mut cargo = Command::new("rustup");
+        let mut cargo = shell::nightly_cargo(command);
         cargo
-            .current_dir(shell::root())
-            .args(["run", TOOLCHAIN, "cargo", command])
             .args(self.cargo)
-            .arg(format!(
-                "--target={}-unknown-linux-gnu",
-                std::env::consts::ARCH
-            ))
-            // Those of the toolchain that runs us.
-            .env_remove("CARGO")
-            .env_remove("RUSTC")
-            .env_remove("RUSTDOC")
-            .env("RUSTUP_TOOLCHAIN", TOOLCHAIN)
+            .arg(format!("--target={}", shell::platform()))
             .env("RUSTFLAGS", self.flags)
             .env("CARGO_TARGET_DIR", target().join("xtask").join(self.name));
         cargo

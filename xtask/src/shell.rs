@@ -31,6 +31,28 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
     command
 }
 
+/// The toolchain for what a stable compiler cannot do.
+pub(crate) const NIGHTLY: &str = "nightly";
+
+/// The platform we run on. Naming it to cargo keeps `RUSTFLAGS` away from build scripts and macros.
+pub(crate) fn platform() -> String {
+    format!("{}-unknown-linux-gnu", std::env::consts::ARCH)
+}
+
+/// A cargo command of the nightly toolchain in the root.
+pub(crate) fn nightly_cargo(command: &str) -> Command {
+    let mut cargo = Command::new("rustup");
+    cargo
+        .current_dir(root())
+        .args(["run", NIGHTLY, "cargo", command])
+        // Those of the toolchain that runs us.
+        .env_remove("CARGO")
+        .env_remove("RUSTC")
+        .env_remove("RUSTDOC")
+        .env("RUSTUP_TOOLCHAIN", NIGHTLY);
+    cargo
+}
+
 /// Runs to the end with our own input and output; an error when it fails.
 pub(crate) fn run(command: &mut Command) -> Done {
     let status = command

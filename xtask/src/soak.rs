@@ -3,7 +3,7 @@
 //! Called by people. Must never be a part of `ci`, and must hold nothing that `ci` could afford.
 
 use crate::shell::{self, Done, cargo, has, target};
-use crate::{ci, docker, sanitize, setup};
+use crate::{ci, docker, fuzz, sanitize, setup};
 use std::ffi::OsStr;
 use std::process::Command;
 
@@ -19,6 +19,7 @@ pub(crate) fn run() -> Done {
         ("nightly", sanitize::install),
         ("asan", sanitize::address),
         ("tsan", sanitize::thread),
+        ("fuzz", fuzz::soak),
     ])?;
     println!("=== tests in release, long");
     let mut tests = cargo(&["test", "--workspace", "--release"]);

@@ -208,7 +208,7 @@ fn expect(byte: u8, want: u8, next: State) -> Result<State, Reject> {
 }
 
 /// What may stand in a field value or a quoted string: no control character but the tab.
-fn is_text(byte: u8) -> bool {
+pub(crate) fn is_text(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }
 

@@ -101,10 +101,12 @@ impl Found {
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
             self.transfer_encoding(value)?;
         } else if name.eq_ignore_ascii_case(b"expect") {
-            if !value.eq_ignore_ascii_case(b"100-continue") {
-                return Err(Reject(StatusCode::EXPECTATION_FAILED));
+            for expectation in list(value) {
+                if !expectation.eq_ignore_ascii_case(b"100-continue") {
+                    return Err(Reject(StatusCode::EXPECTATION_FAILED));
+                }
+                self.expects_continue = true;
             }
-            self.expects_continue = true;
         }
         Ok(())
     }
@@ -223,7 +225,7 @@ pub(crate) fn is_token_byte(byte: u8) -> bool {
     CLASS[byte as usize] & NO_TOKEN == 0
 }
 
-fn is_token(text: &[u8]) -> bool {
+pub(crate) fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(|&byte| is_token_byte(byte))
 }
 
@@ -242,7 +244,8 @@ pub(crate) fn classes_in(text: &[u8], table: &[u8; 256]) -> u8 {
     classes
 }
 
-/// `uri-host [ ":" port ]`. An empty host is what a client without an authority must send.
+/// `uri-host [ ":" port ]`. An empty host is what a client without an authority must send, but
+/// then it has no port to name either.
 #[inline]
 pub(crate) fn is_host(text: &[u8]) -> bool {
     let mut name = text;
@@ -250,10 +253,9 @@ pub(crate) fn is_host(text: &[u8]) -> bool {
         name = before;
     }
     // The digits were a port if a colon stands before them, else the end of the name.
-    name = if let [name @ .., b':'] = name {
-        name
-    } else {
-        text
+    name = match name {
+        [name @ .., b':'] if !name.is_empty() => name,
+        _ => text,
     };
     classes_in(name, &CLASS) & (NO_NAME | COLON | PERCENT) == 0 || is_unusual_host(text)
 }
@@ -265,7 +267,7 @@ fn after_colon(text: &[u8]) -> Option<&[u8]> {
         .map(|at| &text[at + 1..])
 }
 
-/// Hosts with escapes, and addresses in brackets.
+/// Hosts with escapes, and addresses in brackets. Never asked for the empty one.
 #[cold]
 fn is_unusual_host(text: &[u8]) -> bool {
     if text.first() == Some(&b'[') {
@@ -275,7 +277,8 @@ fn is_unusual_host(text: &[u8]) -> bool {
     let name = &text[..text.len() - port.map_or(0, |port| port.len() + 1)];
     let mut parts = name.split(|&byte| byte == b'%');
     let mut is_name = |part: &[u8]| part.iter().all(|&byte| CLASS[byte as usize] & NO_NAME == 0);
-    parts.next().is_some_and(&mut is_name)
+    !name.is_empty()
+        && parts.next().is_some_and(&mut is_name)
         && parts.all(|part| {
             let escape = part.get(..2).unwrap_or_default();
             escape.len() == 2 && escape.iter().all(u8::is_ascii_hexdigit) && is_name(part)
@@ -324,7 +327,7 @@ mod tests {
         }
         for text in [
             "a b", "a/b", "a@b", "a:b", "a:1:2", "[::1", "[::g]", "[::1]x", "::1", "a%2", "a%zz",
-            "a?b", "a#b", "\u{e9}", "a\tb", "[]", "a\\b",
+            "a?b", "a#b", "\u{e9}", "a\tb", "[]", "a\\b", ":", ":80",
         ] {
             assert!(!is_host(text.as_bytes()), "{text}");
         }

@@ -22,6 +22,7 @@
 
 mod body;
 pub mod conn;
+mod cookies;
 pub mod date;
 mod drive;
 mod encode;
@@ -29,6 +30,7 @@ mod framing;
 mod handler;
 mod head;
 mod limits;
+pub mod multipart;
 mod network;
 mod proxy;
 mod request;

@@ -9,6 +9,7 @@ use crate::request::{Head, Span};
 
 const BAD: u8 = 1;
 const QUESTION: u8 = 2;
+const PERCENT: u8 = 4;
 
 /// 0 for bytes that may stand in a target. `{`, `|`, `}`, `^`, `\` and the backtick are not in
 /// the URI grammar, but browsers send them in queries; they cannot be mistaken for a delimiter.
@@ -24,6 +25,7 @@ static CLASS: [u8; 256] = {
     table[b'<' as usize] = BAD;
     table[b'>' as usize] = BAD;
     table[b'?' as usize] = QUESTION;
+    table[b'%' as usize] = PERCENT;
     table
 };
 
@@ -44,13 +46,10 @@ pub(crate) fn check(head: &mut Head) -> Result<Option<Span>, Reject> {
     let mut path_at = 0;
     let mut authority = None;
     if head.method == Method::CONNECT {
-        // The port is not optional here. A colon inside an IPv6 address has `]` behind it.
-        let mut parts = text.rsplitn(2, |&byte| byte == b':');
-        let (port, host) = (
-            parts.next().unwrap_or_default(),
-            parts.next().unwrap_or_default(),
-        );
-        if host.is_empty() || port.is_empty() || port.contains(&b']') || !is_host(text) {
+        // The port is not optional here, and has to be one (RFC 9110, 9.3.6).
+        let colon = text.iter().rposition(|&byte| byte == b':');
+        let port = colon.and_then(|at| head.target[at + 1..].parse::<u16>().ok());
+        if port.is_none_or(|port| port == 0) || !is_host(text) {
             return Err(BAD_REQUEST);
         }
         authority = Some(in_head(head, 0, text.len()));
@@ -63,15 +62,26 @@ pub(crate) fn check(head: &mut Head) -> Result<Option<Span>, Reject> {
                 .position(|&byte| byte == b'/')
                 .unwrap_or(rest.len());
         let named = &text[at..path_at];
-        if named.is_empty() || named[0] == b':' || !is_host(named) {
+        if named.is_empty() || !is_host(named) {
             return Err(BAD_REQUEST);
         }
         authority = Some(in_head(head, at, path_at));
+    }
+    if classes & PERCENT != 0 && !are_escapes_whole(&text[path_at..path_end]) {
+        return Err(BAD_REQUEST);
     }
     let end = text.len();
     head.path = part(path_at, path_end);
     head.query = query_at.map(|at| part(at + 1, end));
     Ok(authority)
+}
+
+/// Whether two hexadecimal digits follow each percent sign (RFC 3986, 2.1). Asked of paths only:
+/// browsers send queries such as `?100%` as they are.
+#[cold]
+fn are_escapes_whole(path: &[u8]) -> bool {
+    let mut parts = path.split(|&byte| byte == b'%').skip(1);
+    parts.all(|part| matches!(part, [a, b, ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit()))
 }
 
 /// Where the authority of an absolute target begins.

@@ -19,13 +19,18 @@ pub(super) fn check(root: &Path) -> Done<Vec<String>> {
     let mut product = BTreeSet::new();
     for manifest in manifests(root)? {
         let names = names_in(&read(&root.join(&manifest))?);
-        if !manifest.starts_with("bench/") {
+        if !manifest.starts_with("bench/") && !manifest.starts_with("fuzz/") {
             product.extend(names.iter().cloned());
         }
         direct.extend(names);
     }
     let mut faults = reasons(&read(&root.join(REASONS))?, &direct);
-    for (file, names) in [("Cargo.lock", &product), ("bench/Cargo.lock", &direct)] {
+    let locks = [
+        ("Cargo.lock", &product),
+        ("bench/Cargo.lock", &direct),
+        ("fuzz/Cargo.lock", &direct),
+    ];
+    for (file, names) in locks {
         let lock = read(&root.join(file))?;
         faults.extend(sources(file, &lock));
         faults.extend(versions(file, &lock, names));
@@ -44,9 +49,9 @@ pub(super) fn check(root: &Path) -> Done<Vec<String>> {
     Ok(faults)
 }
 
-/// The manifests of all members of both workspaces.
+/// The manifests of all members of all workspaces.
 fn manifests(root: &Path) -> Done<Vec<String>> {
-    let mut found = vec!["xtask/Cargo.toml".to_owned()];
+    let mut found = vec!["xtask/Cargo.toml".to_owned(), "fuzz/Cargo.toml".to_owned()];
     for folder in ["crates", "bench"] {
         for name in super::entries(&root.join(folder))? {
             let manifest = format!("{folder}/{name}/Cargo.toml");

@@ -1,78 +1,9 @@
-//! Persistence, pipelining, draining, time limits: RFC 9112, 9.
+//! Batches, draining, time limits, parking: what the bytes alone do not show.
 
 use tarae_http::conn::{Buffers, Conn, Context, Event, Parked};
 use tarae_http::{CommonHeaders, Limits, Plan, Request, Response};
 
-use crate::harness::{Witness, answers, check, run};
-
-#[test]
-fn persistence() {
-    let get = |version: &str, fields: &str, want: &str| {
-        check(
-            format!("GET / HTTP/{version}\r\nHost: a\r\n{fields}\r\n"),
-            want,
-        );
-    };
-    get("1.1", "", "GET / | 200 open");
-    get("1.1", "Connection: close\r\n", "GET / | 200 closed");
-    get("1.1", "Connection: CLOSE\r\n", "GET / | 200 closed");
-    get(
-        "1.1",
-        "Connection: upgrade, close\r\n",
-        "GET / | 200 closed",
-    );
-    get(
-        "1.1",
-        "Connection: keep-alive, , close\r\n",
-        "GET / | 200 closed",
-    );
-    get(
-        "1.1",
-        "Connection: keep-alive\r\nConnection: close\r\n",
-        "GET / | 200 closed",
-    );
-    get("1.1", "Connection: closed\r\n", "GET / | 200 open");
-    get("1.1", "Connection: keep-alive\r\n", "GET / | 200 open");
-    get("1.1", "Connection:\r\n", "GET / | 200 open");
-    get("1.0", "", "GET / | 200 closed");
-    get("1.0", "Connection: keep-alive\r\n", "GET / | 200 open");
-    get("1.0", "Connection: Keep-Alive\r\n", "GET / | 200 open");
-    get(
-        "1.0",
-        "Connection: keep-alive, close\r\n",
-        "GET / | 200 closed",
-    );
-    get("1.0", "Connection: upgrade\r\n", "GET / | 200 closed");
-    check(
-        "GET /close HTTP/1.1\r\nHost: a\r\n\r\n",
-        "GET /close | 200 closed",
-    );
-}
-
-#[test]
-fn pipelining() {
-    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
-    let head = "HEAD /h HTTP/1.1\r\nHost: a\r\n\r\n";
-    let post = "POST /p HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx";
-    check(
-        [&get("/a"), head, post, &get("/404"), &get("/b")].concat(),
-        "GET /a, HEAD /h, POST /p [x], GET /404, GET /b | 200 200 200 404 200 open",
-    );
-    check(
-        format!("{}{}", get("/close"), get("/b")),
-        "GET /close | 200 closed",
-    );
-    check(
-        format!("\r\n{}\r\n{}", get("/a"), get("/b")),
-        "GET /a, GET /b | 200 200 open",
-    );
-    let last = "GET /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-    check(format!("{last}{}", get("/b")), "GET /a | 200 closed");
-    check(
-        format!("{}{}GET /c", get("/a"), get("/b")),
-        "GET /a, GET /b | 200 200 head",
-    );
-}
+use crate::harness::{Witness, answers, run};
 
 #[test]
 fn a_batch_leaves_in_one_write() {

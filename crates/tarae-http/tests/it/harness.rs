@@ -9,35 +9,25 @@ use tarae_http::{CommonHeaders, Handler, Head, Limits, Plan, Request, Response};
 /// More steps than any test needs: a connection that goes round in circles fails here.
 const STEPS_MAX: usize = 1_000_000;
 
-/// Runs `input` whole, in 1-byte and in 7-byte pieces. `want` reads
-/// `what the handler saw | statuses state`, for instance `GET /, POST /a [body] | 200 200 open`.
-/// The state is `open` (idle), `head` or `body` (in the middle of one), or `closed`.
-#[track_caller]
-pub(crate) fn check(input: impl AsRef<[u8]>, want: &str) {
-    check_with(input, &Limits::default(), want);
-}
+/// The sizes of the pieces in which all input is sent: whole, byte by byte, and cut unevenly.
+pub(crate) const PIECES: [usize; 3] = [usize::MAX, 1, 7];
 
-/// [`check`] with other limits.
+/// Runs `input` in all [`PIECES`]. `want` is written as `conformance` says, for instance
+/// `GET /, POST /a [body] | 200 200 open`.
 #[track_caller]
 pub(crate) fn check_with(input: impl AsRef<[u8]>, limits: &Limits, want: &str) {
-    run_all(input.as_ref(), limits, false, want);
-}
-
-/// [`check`] with the end of the input after it.
-#[track_caller]
-pub(crate) fn check_then_end(input: impl AsRef<[u8]>, want: &str) {
-    run_all(input.as_ref(), &Limits::default(), true, want);
-}
-
-#[track_caller]
-fn run_all(input: &[u8], limits: &Limits, end: bool, want: &str) {
-    for piece in [input.len().max(1), 1, 7] {
-        let witness = Witness::default();
-        let ran = run(&witness, input.chunks(piece), limits, end);
+    let input = input.as_ref();
+    for piece in PIECES {
         let shown = String::from_utf8_lossy(&input[..input.len().min(300)]).into_owned();
-        let got = ran.summary(&witness, input);
+        let got = came_of(input, piece, limits, false);
         assert_eq!(got, want, "\n{shown:?}\nin pieces of {piece}");
     }
+}
+
+/// What came of `input`, written as `conformance` says.
+pub(crate) fn came_of(input: &[u8], piece: usize, limits: &Limits, end: bool) -> String {
+    let witness = Witness::default();
+    run(&witness, input.chunks(piece), limits, end).summary(&witness, input)
 }
 
 /// A handler that notes what it is called with and answers `ok`; a path that is a number asks
@@ -45,17 +35,35 @@ fn run_all(input: &[u8], limits: &Limits, end: bool, want: &str) {
 #[derive(Default)]
 pub(crate) struct Witness {
     pub(crate) seen: Mutex<Vec<Seen>>,
+    /// For each head that was understood, whether its method is HEAD.
+    heads: Mutex<Vec<bool>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) line: String,
-    pub(crate) is_head: bool,
+    pub(crate) host: String,
     pub(crate) body: Vec<u8>,
+}
+
+impl Seen {
+    /// `METHOD target`, with ` @host` unless that is `a`, and ` [body]` unless it is empty.
+    fn described(&self) -> String {
+        let mut text = self.line.clone();
+        if self.host != "a" {
+            text += &format!(" @{}", self.host);
+        }
+        if !self.body.is_empty() {
+            text += &format!(" [{}]", String::from_utf8_lossy(&self.body));
+        }
+        text
+    }
 }
 
 impl Handler for Witness {
     fn plan(&self, head: &Head) -> Plan {
+        let mut heads = self.heads.lock().expect("not poisoned");
+        heads.push(head.method() == "HEAD");
         match head.path() {
             "/reject" => Plan::reject(Response::text("no").with_status(status(403))),
             "/small" => Plan::body_limit(4),
@@ -65,13 +73,16 @@ impl Handler for Witness {
 
     fn call(&self, request: &mut Request) -> Response {
         let line = format!("{} {}", request.method(), request.target());
-        let (is_head, body) = (request.method() == "HEAD", request.body().to_vec());
-        let status = request.path()[1..].parse().ok().filter(|code| *code >= 100);
-        self.seen.lock().expect("not poisoned").push(Seen {
-            line,
-            is_head,
-            body,
-        });
+        let host = request.host().to_owned();
+        let body = request.body().to_vec();
+        let status = request.path()[1..]
+            .parse()
+            .ok()
+            .filter(|code| (100..1000).contains(code));
+        self.seen
+            .lock()
+            .expect("not poisoned")
+            .push(Seen { line, host, body });
         let response = Response::text("ok");
         match (status, request.path()) {
             (Some(code), _) => response.with_status(self::status(code)),
@@ -95,18 +106,13 @@ pub(crate) struct Ran {
 
 impl Ran {
     /// `what the handler saw | statuses state`
-    fn summary(&self, witness: &Witness, input: &[u8]) -> String {
+    pub(crate) fn summary(&self, witness: &Witness, input: &[u8]) -> String {
         let seen = witness.seen.lock().expect("not poisoned");
-        let described: Vec<String> = seen
-            .iter()
-            .map(|seen| match seen.body.as_slice() {
-                [] => seen.line.clone(),
-                body => format!("{} [{}]", seen.line, String::from_utf8_lossy(body)),
-            })
-            .collect();
-        let mut is_head: Vec<bool> = seen.iter().map(|seen| seen.is_head).collect();
-        // Refused messages were not seen: there the request line has to tell.
-        is_head.push(String::from_utf8_lossy(input).contains("HEAD "));
+        let described: Vec<String> = seen.iter().map(Seen::described).collect();
+        let mut is_head = witness.heads.lock().expect("not poisoned").clone();
+        // A head that was not understood is answered last: without a body if it was HEAD.
+        let no_body = self.output.ends_with(b"\r\n\r\n");
+        is_head.push(no_body && String::from_utf8_lossy(input).contains("HEAD "));
         let mut parts = vec![described.join(", "), "|".to_owned()];
         parts.extend(
             answers(&self.output, &is_head)

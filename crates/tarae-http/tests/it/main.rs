@@ -2,18 +2,20 @@
 //! handler saw out. Never depends on timing.
 
 mod answers;
-mod bodies;
+mod conformance;
+mod conforms;
 mod connections;
-mod fields;
+mod fuzzed;
 mod harness;
+mod head;
 mod host;
 mod limits;
+mod multipart;
 mod peer;
 mod plaintext;
 mod program;
 mod proxies;
 mod random;
-mod request_lines;
 mod served;
 mod server;
 mod server_descriptors;
