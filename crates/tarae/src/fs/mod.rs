@@ -70,6 +70,7 @@ use std::path::{Path, PathBuf};
 use crate::offload::Pool;
 
 pub use directory::{DirBuilder, DirEntry, ReadDir};
+pub(crate) use file::tries_at_once;
 pub use file::{File, OpenOptions};
 pub use std::fs::{FileTimes, FileType, Metadata, Permissions};
 
