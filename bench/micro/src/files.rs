@@ -1,5 +1,5 @@
-//! Files: large ones read from one end to the other and sent over sockets beside std, and many small
-//! reads at once beside tokio: `micro files`.
+//! Files: large ones read from one end to the other and sent over sockets beside std, and many
+//! small reads at once beside tokio: `micro files`.
 //!
 //! Called by `main`. Everybody reads the same files, in turns. They are in memory, but in the table
 //! that says otherwise. It must never count the making of threads: each runtime reads once before

@@ -1,5 +1,5 @@
-//! A file in memory sent over a socket: `send_file` beside reads and writes, and beside std's
-//! `io::copy`, which sends files by the kernel as well.
+//! A file in memory sent over a socket: `send_file` beside reads and writes, beside std's
+//! `io::copy`, which copies to sockets by a buffer of its own, and beside bare `sendfile(2)`.
 //!
 //! Called by `files`. The figure is the CPU time of the thread that sends; on loopback TCP that
 //! includes most of the receiving. It must never count the reader's copy, who has a thread of its
@@ -7,10 +7,12 @@
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::fs::sendfile;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::files::Goal;
@@ -33,14 +35,17 @@ pub(crate) const SENDERS: &[(&str, Sender)] = &[
     ("tarae, read and write", |over, path| {
         ours(over, path, false)
     }),
-    ("std, io::copy", |over, path| theirs(over, path, true)),
+    ("std, io::copy", |over, path| theirs(over, path, How::Copy)),
+    ("std, sendfile(2)", |over, path| {
+        theirs(over, path, How::Kernel)
+    }),
     ("std, read and write", |over, path| {
-        theirs(over, path, false)
+        theirs(over, path, How::ByHand)
     }),
 ];
 
 pub(crate) const GOALS: &[Goal] = &[
-    ("tarae, send_file", 1.15, "std, io::copy"),
+    ("tarae, send_file", 1.15, "std, sendfile(2)"),
     ("tarae, send_file", 0.8, "tarae, read and write"),
 ];
 
@@ -74,24 +79,43 @@ fn ours(over: Over, path: &Path, whole: bool) -> Duration {
     runtime.run(run).expect("a runtime")
 }
 
-fn theirs(over: Over, path: &Path, whole: bool) -> Duration {
+/// How a plain thread sends.
+#[derive(Clone, Copy)]
+enum How {
+    Copy,
+    Kernel,
+    ByHand,
+}
+
+fn theirs(over: Over, path: &Path, how: How) -> Duration {
     let file = std::fs::File::open(path).expect("it is there");
     match over {
         Over::Tcp => {
             let (mut one, other) = tcp();
-            timed(other, || match whole {
-                true => io::copy(&mut (&file).take(SENT), &mut one).expect("a peer"),
-                false => by_hand(&file, &one),
+            timed(other, || match how {
+                How::Copy => io::copy(&mut (&file).take(SENT), &mut one).expect("a peer"),
+                How::Kernel => by_kernel(&file, &one),
+                How::ByHand => by_hand(&file, &one),
             })
         }
         Over::Unix => {
             let (mut one, other) = UnixStream::pair().expect("two sockets");
-            timed(other, || match whole {
-                true => io::copy(&mut (&file).take(SENT), &mut one).expect("a peer"),
-                false => by_hand(&file, &one),
+            timed(other, || match how {
+                How::Copy => io::copy(&mut (&file).take(SENT), &mut one).expect("a peer"),
+                How::Kernel => by_kernel(&file, &one),
+                How::ByHand => by_hand(&file, &one),
             })
         }
     }
+}
+
+fn by_kernel(file: impl AsFd, socket: impl AsFd) -> u64 {
+    let mut sent = 0;
+    while sent < SENT {
+        let left = (SENT - sent) as usize;
+        sendfile(&socket, &file, Some(&mut sent), left).expect("a peer");
+    }
+    sent
 }
 
 fn tcp() -> (TcpStream, TcpStream) {

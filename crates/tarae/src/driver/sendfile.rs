@@ -1,5 +1,5 @@
-//! A file to a stream, piece by piece, without a copy in user memory: `sendfile(2)` of what is in the
-//! page cache.
+//! A file to a stream, piece by piece, without a copy in user memory: `sendfile(2)` of what is in
+//! the page cache.
 //!
 //! Made by `net::sending`, executed by `sched::io`. It must never wait for a disk on a worker's
 //! thread: `sendfile` knows no flag for that. So an attempt first looks whether the next piece is

@@ -344,8 +344,8 @@ impl File {
         Pool::Blocking.system_call(|| f(&self.file))
     }
 
-    /// Reads a piece at `offset` and forgets it, so that it is in memory; in one job. Gives how much
-    /// of it there was.
+    /// Reads a piece at `offset` and forgets it, so that it is in memory; in one job. Gives how
+    /// much of it there was.
     pub(crate) fn read_in(&self, offset: u64, bytes: u64) -> io::Result<u64> {
         self.job(|file| {
             let mut buffer = vec![0; bytes.min(TURN_BYTES as u64) as usize];
