@@ -110,8 +110,8 @@ macro_rules! send_file_method {
             ///   the microseconds between look and call, or has not finished reading ahead in the
             ///   midst of a piece, is waited for all the same.
             /// * **A file that changes** meanwhile is sent as it is found. If it becomes shorter
-            ///   the call ends early; nothing is mapped, so that there is no SIGBUS. What was sent and
-            ///   is changed before the peer has it may arrive changed.
+            ///   the call ends early; nothing is mapped, so that there is no SIGBUS. What was sent
+            ///   and is changed before the peer has it may arrive changed.
             /// * **Where the system cannot send files** the bytes are copied through a buffer: from
             ///   files of `/proc` and others that are no regular ones, or under a sandbox that
             ///   forbids it; to a socket taken over from std that is in blocking mode, since
