@@ -1,5 +1,5 @@
-//! Files: large ones read from one end to the other beside std, and many small reads at once beside
-//! tokio: `micro files`.
+//! Files: large ones read from one end to the other and sent over sockets beside std, and many
+//! small reads at once beside tokio: `micro files`.
 //!
 //! Called by `main`. Everybody reads the same files, in turns. They are in memory, but in the table
 //! that says otherwise. It must never count the making of threads: each runtime reads once before
@@ -14,6 +14,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::io::AsyncReadExt;
+
+use crate::sending::{GOALS, Over, SENDERS, SENT};
 
 const LARGE: usize = 256 << 20;
 const SMALL: usize = 4 << 10;
@@ -124,6 +126,13 @@ pub(crate) fn run(rounds: usize, report: impl Fn(&[&str], &[Vec<f64>], &[Goal]))
             run(&files.large, buffer).as_secs_f64() * 1e6 / (LARGE >> 20) as f64
         });
         report(&names(IN_SEQUENCE), &figures, NEAR_STD);
+    }
+    for over in [Over::Tcp, Over::Unix] {
+        println!("\nfiles: 64 MiB in memory, sent over {over:?}, µs of CPU for a MiB");
+        let figures = take_turns(rounds, SENDERS, |run| {
+            run(over, &files.large).as_secs_f64() * 1e6 / (SENT >> 20) as f64
+        });
+        report(&names(SENDERS), &figures, GOALS);
     }
     let tables = [
         ("small files, fs::read", WHOLE, false),

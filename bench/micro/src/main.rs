@@ -8,6 +8,7 @@ mod channels;
 mod files;
 mod locks;
 mod peers;
+mod sending;
 
 use peers::{PEERS, Peer, Run};
 use std::process::Command;

@@ -39,6 +39,7 @@ pub(crate) mod epoll;
 pub(crate) mod message;
 pub(crate) mod operation;
 pub(crate) mod poller;
+pub(crate) mod sendfile;
 pub(crate) mod sim;
 pub(crate) mod slab;
 pub(crate) mod source;

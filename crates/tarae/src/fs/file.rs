@@ -91,7 +91,7 @@ impl<P: Deref<Target = Position>> Drop for Use<P> {
 }
 
 /// Whether a call that does not wait is worth a try: where waiting costs a job, or is refused.
-fn tries_at_once() -> bool {
+pub(crate) fn tries_at_once() -> bool {
     (sched::in_coroutine() && sched::simulation().is_none()) || loop_thread::is_marked()
 }
 
@@ -342,6 +342,27 @@ impl File {
 
     fn job<T: Send>(&self, f: impl FnOnce(&fs::File) -> io::Result<T> + Send) -> io::Result<T> {
         Pool::Blocking.system_call(|| f(&self.file))
+    }
+
+    /// Reads a piece at `offset` and forgets it, so that it is in memory; in one job. Gives how
+    /// much of it there was.
+    pub(crate) fn read_in(&self, offset: u64, bytes: u64) -> io::Result<u64> {
+        self.job(|file| {
+            let mut buffer = vec![0; bytes.min(TURN_BYTES as u64) as usize];
+            let mut read = 0;
+            while read < bytes {
+                let room = (bytes - read).min(TURN_BYTES as u64) as usize;
+                match file.read_at(&mut buffer[..room], offset + read) {
+                    Ok(0) => break,
+                    Ok(count) => read += count as u64,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) if read == 0 => return Err(error),
+                    // What is before it can be sent.
+                    Err(_) => break,
+                }
+            }
+            Ok(read)
+        })
     }
 
     /// A call that uses the file's position.

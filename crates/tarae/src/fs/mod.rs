@@ -38,6 +38,8 @@
 //! * **Make large calls.** A job costs two wake-ups of threads. [`read()`], [`write()`], [`copy`]
 //!   and `read_to_end` are one, however large the file; many small writes are better gathered by a
 //!   [`BufWriter`](std::io::BufWriter).
+//! * **To a socket** a file goes without a copy in the program's memory:
+//!   [`TcpStream::send_file`](crate::net::TcpStream::send_file).
 //! * **Cancellation.** When the caller is cancelled, or its deadline passes, before the job has
 //!   begun, nothing is done, and the call gives an error: one that
 //!   [`Cancelled::is`](crate::Cancelled::is) recognises, or
@@ -70,6 +72,7 @@ use std::path::{Path, PathBuf};
 use crate::offload::Pool;
 
 pub use directory::{DirBuilder, DirEntry, ReadDir};
+pub(crate) use file::tries_at_once;
 pub use file::{File, OpenOptions};
 pub use std::fs::{FileTimes, FileType, Metadata, Permissions};
 

@@ -6,6 +6,7 @@
 
 mod addresses;
 pub(crate) mod listener;
+pub(crate) mod sending;
 pub(crate) mod socket;
 pub(crate) mod starting;
 mod stream;

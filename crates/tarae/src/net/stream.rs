@@ -6,6 +6,7 @@ use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
+use super::sending::send_file_method;
 use super::socket::{
     Kind, Socket, conversions, data_socket_methods, handle_methods, read_and_write, try_each,
 };
@@ -59,6 +60,13 @@ let socket = tarae::net::TcpStream::connect(address)?;"#
 );
 read_and_write!(TcpStream);
 start_methods!(
+    TcpStream,
+    r#"let listener = tarae::net::TcpListener::bind("127.0.0.1:0")?;
+let other = tarae::net::TcpStream::connect(listener.local_addr()?)?;
+let (socket, _) = listener.accept()?;"#
+);
+
+send_file_method!(
     TcpStream,
     r#"let listener = tarae::net::TcpListener::bind("127.0.0.1:0")?;
 let other = tarae::net::TcpStream::connect(listener.local_addr()?)?;

@@ -7,5 +7,7 @@
 mod at_once;
 mod calls;
 mod cancel;
+mod sending;
+mod sending_cut;
 mod starting;
 mod support;

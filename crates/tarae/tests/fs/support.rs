@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
+use tarae::inspect::{self, WaitReason};
 use tarae::offload::{Builder, Pool, stats};
 
 pub(crate) use process::alone;
@@ -32,6 +33,13 @@ pub(crate) fn guarded<T>(name: &'static str, test: impl FnOnce() -> T) -> T {
 /// Threads of the blocking pool: none before its first job.
 pub(crate) fn threads() -> usize {
     stats().blocking.threads
+}
+
+/// Until some coroutine waits for room in a socket.
+pub(crate) fn parked() {
+    let writes = |waits: &WaitReason| matches!(waits, WaitReason::Writable(_));
+    let all = || inspect::coroutines(PATIENCE);
+    until(|| all().iter().any(|one| writes(&one.waits_for)));
 }
 
 /// Whether a thread of the pool is inside `read`: the kernel says which call a thread is in. Only

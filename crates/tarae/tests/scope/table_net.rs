@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use tarae::event::{EventLoop, Reactor};
+use tarae::fs::File;
 use tarae::net::{TcpListener, TcpStream, UdpSocket, Wake, park_until_readable};
 use tarae::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
 use tarae::signal::{Signal, Signals};
@@ -133,6 +134,11 @@ fn accept_unix(cut: Cut, iterate: bool) -> &'static str {
     report
 }
 
+/// A regular file.
+fn program() -> File {
+    File::from_std(std::fs::File::open("/proc/self/exe").unwrap())
+}
+
 fn put_aside(cut: Cut) -> &'static str {
     let (stream, mut other) = tcp();
     let (told, tells) = tarae::sync::mpsc::channel();
@@ -167,6 +173,10 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     ("TcpStream::write_vectored", |cut| on_tcp(cut, |mut s| {
         s.write_vectored(&[IoSlice::new(&[0])])
     })),
+    ("TcpStream::send_file", |cut| {
+        let file = program();
+        on_tcp(cut, |s| s.send_file(&file, 0, 100_000).map(|count| count as usize))
+    }),
     ("TcpListener::accept", |cut| { let l = listener(); io(cut.run(|| l.accept())) }),
     ("TcpListener::incoming", |cut| iteration(&mut listener().incoming(), cut)),
     ("TcpListener::into_incoming", |cut| iteration(&mut listener().into_incoming(), cut)),
@@ -187,6 +197,10 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     ("UnixStream::write_vectored", |cut| on_unix(cut, |mut s| {
         s.write_vectored(&[IoSlice::new(&[0; 65_536])])
     })),
+    ("UnixStream::send_file", |cut| {
+        let file = program();
+        on_unix(cut, |s| s.send_file(&file, 0, 100_000))
+    }),
     ("UnixStream::send_fds", |cut| on_unix(cut, |s| s.send_fds(&[0; 65_536], &[s.as_fd()]))),
     ("UnixStream::recv_fds", |cut| on_unix(cut, |s| s.recv_fds(&mut [0], 1))),
     ("UnixListener::accept", |cut| accept_unix(cut, false)),

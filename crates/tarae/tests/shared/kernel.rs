@@ -51,6 +51,27 @@ pub(crate) fn without_cached_reads() {
     refuse(libc::SYS_preadv2, vec![any], libc::EAGAIN);
 }
 
+/// As before Linux 6.5, which does not tell what of a file is in memory.
+#[allow(dead_code, reason = "not every test program needs each of these")]
+pub(crate) fn without_cachestat() {
+    let any = SeccompCondition::new(0, Dword, Ge, 0).unwrap();
+    refuse(451, vec![any], libc::ENOSYS);
+}
+
+/// As a sandbox that forbids files to be sent, with this error.
+#[allow(dead_code, reason = "not every test program needs each of these")]
+pub(crate) fn without_sendfile(errno: i32) {
+    let any = SeccompCondition::new(0, Dword, Ge, 0).unwrap();
+    refuse(libc::SYS_sendfile, vec![any], errno);
+}
+
+/// Nothing can be sent from a buffer.
+#[allow(dead_code, reason = "not every test program needs each of these")]
+pub(crate) fn without_send() {
+    let any = SeccompCondition::new(0, Dword, Ge, 0).unwrap();
+    refuse(libc::SYS_sendto, vec![any], libc::EIO);
+}
+
 /// As a disk whose directories cannot be read.
 #[allow(dead_code, reason = "not every test program needs each of these")]
 pub(crate) fn without_directories() {

@@ -13,6 +13,7 @@ use crate::completion::{self, Completion};
 use crate::driver::Direction;
 use crate::driver::message::{ReceiveFds, SendFds};
 use crate::driver::operation::{Peek, Recv, RecvVectored, Send, SendVectored};
+use crate::net::sending::send_file_method;
 use crate::net::socket::{
     Kind, Socket, conversions, data_socket_methods, handle_methods, read_and_write,
 };
@@ -59,6 +60,11 @@ data_socket_methods!(
 );
 read_and_write!(UnixStream);
 start_methods!(
+    UnixStream,
+    "let (socket, other) = tarae::os::unix::net::UnixStream::pair()?;"
+);
+
+send_file_method!(
     UnixStream,
     "let (socket, other) = tarae::os::unix::net::UnixStream::pair()?;"
 );
