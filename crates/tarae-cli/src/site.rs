@@ -6,10 +6,11 @@
 //! on a slow disk or a network file system occupies its worker for that long.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::Stat;
+use tarae::os::unix::fs::FileExt;
 use tarae_http::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use tarae_http::{Body, Handler, Head, Plan, Request, Response, date};
 
@@ -147,7 +148,7 @@ fn failure(path: &UrlPath, error: &io::Error) -> Response {
 fn serve_file(
     head: &Head,
     name: &str,
-    mut file: File,
+    file: File,
     stat: &Stat,
     now: SystemTime,
 ) -> io::Result<Response> {
@@ -161,16 +162,13 @@ fn serve_file(
                 .with_header(header::CONTENT_RANGE, value(format!("bytes */{len}"))));
         }
         Decision::NotModified => Response::new(StatusCode::NOT_MODIFIED),
-        Decision::Part { first, last } => {
-            file.seek(SeekFrom::Start(first))?;
-            Response::new(StatusCode::PARTIAL_CONTENT)
-                .with_body(body(file, last - first + 1)?)
-                .with_header(
-                    header::CONTENT_RANGE,
-                    value(format!("bytes {first}-{last}/{len}")),
-                )
-        }
-        Decision::Whole => Response::new(StatusCode::OK).with_body(body(file, len)?),
+        Decision::Part { first, last } => Response::new(StatusCode::PARTIAL_CONTENT)
+            .with_body(body(file, first, last - first + 1)?)
+            .with_header(
+                header::CONTENT_RANGE,
+                value(format!("bytes {first}-{last}/{len}")),
+            ),
+        Decision::Whole => Response::new(StatusCode::OK).with_body(body(file, 0, len)?),
     };
     Ok(with_validators(response, name, decision, &validators))
 }
@@ -197,20 +195,15 @@ fn with_validators(
     response
 }
 
-/// A body of this many bytes from where the file stands. A file that shrank since it was opened
-/// ends the connection early if streamed, so that nobody takes what came for the whole.
-fn body(file: File, len: u64) -> io::Result<Body> {
+/// So many bytes of the file. One that shrank since it was opened ends the connection early if it
+/// is large, so that nobody takes what came for the whole.
+fn body(file: File, at: u64, len: u64) -> io::Result<Body> {
+    let file = tarae::fs::File::from_std(file);
     if len > WHOLE_BYTES_MAX {
-        return Ok(Body::from_reader(file, len));
+        return Ok(Body::from_file(file, at, len));
     }
-    let mut contents = Vec::with_capacity(len as usize);
-    file.take(len).read_to_end(&mut contents)?;
-    if (contents.len() as u64) < len {
-        return Err(io::Error::new(
-            io::ErrorKind::UnexpectedEof,
-            "the file shrank meanwhile",
-        ));
-    }
+    let mut contents = vec![0; len as usize];
+    file.read_exact_at(&mut contents, at)?;
     Ok(Body::from(contents))
 }
 

@@ -86,6 +86,9 @@ pub enum Event {
     /// Call [`Conn::produce`], which has the writer of the answer's body write all of it; that
     /// blocks as long as the peer takes it.
     Produce,
+    /// Send from [`Conn::file_part`], then [`Conn::sent_file`]; or call [`Conn::pull`], which reads
+    /// the file instead.
+    SendFile,
     /// HTTP is over on this connection: call [`Conn::upgrade`], which gives the transport to the
     /// closure of the answer.
     Upgrade,

@@ -83,7 +83,7 @@ where
                 let response = call_contained(handler, &mut request);
                 conn.respond(response, context);
             }
-            Event::Pull => {
+            Event::Pull | Event::SendFile => {
                 // The connection ends by itself if the reader failed.
                 let _ = conn.pull();
             }

@@ -7,6 +7,7 @@ use std::io::{self, Read};
 
 use http::StatusCode;
 use http::header::{self, HeaderName, HeaderValue};
+use tarae::fs::File;
 
 use crate::conn::{BodyWriter, Upgrade, Upgraded};
 
@@ -252,6 +253,15 @@ pub(crate) enum Content {
     /// So many bytes, or all that it has.
     Reader(Box<dyn Read + Send>, Option<u64>),
     Writer(WriteBody),
+    File(Part),
+}
+
+/// A part of a file: so many bytes from there.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) file: File,
+    pub(crate) at: u64,
+    pub(crate) left: u64,
 }
 
 /// What writes a body.
@@ -275,6 +285,36 @@ impl Body {
     /// clients, which know no chunks, the body ends with the connection.
     pub fn until_end(reader: impl Read + Send + 'static) -> Self {
         Self(Content::Reader(Box::new(reader), None))
+    }
+
+    /// `len` bytes of a file from `offset`; the file's own position is left alone. On Tarae's server
+    /// large ones go from the page cache to the socket without being copied through this program,
+    /// and no worker waits for a disk. If the file has less, the connection is closed before its
+    /// end so that the client notices.
+    ///
+    /// ```
+    /// use tarae::fs::File;
+    /// use tarae_http::{Body, Request, Response};
+    ///
+    /// fn manual(_: &mut Request) -> Response {
+    ///     let body = File::open("manual.html").and_then(|file| {
+    ///         let len = file.metadata()?.len();
+    ///         Ok(Body::from_file(file, 0, len))
+    ///     });
+    ///     match body {
+    ///         Ok(body) => Response::html("").with_body(body),
+    ///         Err(_) => Response::text("no manual").with_status(404.try_into().unwrap()),
+    ///     }
+    /// }
+    /// # let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    /// # assert!(tarae_http::answer(manual, request).ends_with(b"no manual"));
+    /// ```
+    pub fn from_file(file: File, offset: u64, len: u64) -> Self {
+        Self(Content::File(Part {
+            file,
+            at: offset,
+            left: len,
+        }))
     }
 
     /// What `write` writes, sent in chunks. It runs after the handler has returned, where that
@@ -310,6 +350,7 @@ impl Body {
             Content::Owned(bytes) => Some(bytes.len() as u64),
             Content::Reader(_, len) => *len,
             Content::Writer(_) => None,
+            Content::File(part) => Some(part.left),
         }
     }
 
@@ -327,6 +368,7 @@ impl fmt::Debug for Content {
             Self::Reader(_, Some(len)) => write!(f, "a reader of {len} bytes"),
             Self::Reader(..) => write!(f, "a reader"),
             Self::Writer(_) => write!(f, "a writer"),
+            Self::File(part) => write!(f, "{} bytes of a file", part.left),
         }
     }
 }

@@ -10,10 +10,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Version};
+use tarae::fs::File;
+use tarae::os::unix::fs::FileExt;
 
 use super::{Conn, Context, Event, OUTPUT_BYTES, State, Transport};
 use crate::encode::{self, Length, Persistence};
-use crate::response::{Body, Content, Response, WriteBody, is_framing};
+use crate::response::{Body, Content, Part, Response, WriteBody, is_framing};
 
 /// Bytes that a writer's small pieces are gathered into.
 const CHUNK_BYTES: usize = 16 * 1024;
@@ -36,6 +38,7 @@ pub(super) enum Source {
         write: WriteBody,
         is_chunked: bool,
     },
+    File(Part),
 }
 
 impl fmt::Debug for Source {
@@ -45,6 +48,7 @@ impl fmt::Debug for Source {
             Source::Bytes(_) => "Bytes",
             Source::Reader { .. } => "Reader",
             Source::Writer { .. } => "Writer",
+            Source::File(_) => "File",
         })
     }
 }
@@ -53,7 +57,12 @@ impl Conn {
     /// Sends what the output buffer could not take.
     pub(super) fn next_stream(&mut self) -> Option<Event> {
         match &self.source {
-            Source::Reader { left: Some(0), .. } | Source::None => {}
+            Source::Reader { left: Some(0), .. } | Source::File(Part { left: 0, .. }) => {}
+            Source::None => {}
+            Source::File(_) => {
+                let send = self.output.is_empty();
+                return Some(if send { Event::SendFile } else { Event::Write });
+            }
             Source::Reader { is_fresh, .. } => {
                 let pull = *is_fresh || self.output.is_empty();
                 return Some(if pull { Event::Pull } else { Event::Write });
@@ -189,19 +198,39 @@ impl Conn {
                 is_fresh: true,
             },
             Content::Writer(write) => Source::Writer { write, is_chunked },
+            // Read with the head, and written with it.
+            Content::File(part) if part.left <= OUTPUT_BYTES as u64 => Source::Reader {
+                left: Some(part.left),
+                reader: Box::new(part),
+                is_chunked,
+                is_fresh: true,
+            },
+            Content::File(part) => Source::File(part),
             Content::Static(_) | Content::Owned(_) => Source::Bytes(body),
         };
         self.state = State::Stream;
     }
 
     /// Reads the next part of the answer's body from the reader the handler gave, calling it
-    /// once. Does nothing unless [`Event::Pull`] was the last event.
+    /// once. Does nothing unless [`Event::Pull`] or [`Event::SendFile`] was the last event.
     ///
     /// # Errors
     ///
     /// What the reader returned, or `UnexpectedEof` if it had less than it promised; an error too
     /// if it panicked. The connection needs no care: it ends after what it already has.
     pub fn pull(&mut self) -> io::Result<()> {
+        if matches!(self.source, Source::File(_)) {
+            // A driver that cannot send files.
+            let Source::File(part) = mem::replace(&mut self.source, Source::None) else {
+                return Ok(());
+            };
+            self.source = Source::Reader {
+                left: Some(part.left),
+                reader: Box::new(part),
+                is_chunked: false,
+                is_fresh: false,
+            };
+        }
         let Source::Reader {
             reader,
             left,
@@ -242,6 +271,32 @@ impl Conn {
             _ => {}
         }
         Ok(())
+    }
+
+    /// The part of a file that is to be sent next, as it is: the file, where, and how many bytes.
+    /// None unless [`Event::SendFile`] was the last event.
+    pub fn file_part(&self) -> Option<(&File, u64, u64)> {
+        match &self.source {
+            Source::File(part) => Some((&part.file, part.at, part.left)),
+            _ => None,
+        }
+    }
+
+    /// Says that the first `bytes` of [`file_part`](Self::file_part) were sent; 0 says that the
+    /// file has no more, and the connection ends.
+    ///
+    /// # Panics
+    ///
+    /// If that is more than there was.
+    pub fn sent_file(&mut self, bytes: u64) {
+        if let Source::File(part) = &mut self.source {
+            assert!(bytes <= part.left, "more bytes than the part has");
+            part.at += bytes;
+            part.left -= bytes;
+            if bytes == 0 {
+                self.give_up();
+            }
+        }
     }
 
     /// Has the writer of the answer's body write all of it, as fast as `transport` takes it. Does
@@ -289,6 +344,14 @@ impl Conn {
         self.output.clear();
         self.written = 0;
         Ok(())
+    }
+}
+
+impl Read for Part {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read_at(buf, self.at)?;
+        self.at += count as u64;
+        Ok(count)
     }
 }
 
@@ -454,7 +517,7 @@ impl Body {
         match &self.0 {
             Content::Static(bytes) => bytes,
             Content::Owned(bytes) => bytes,
-            Content::Reader(..) | Content::Writer(_) => &[],
+            Content::Reader(..) | Content::Writer(_) | Content::File(_) => &[],
         }
     }
 }

@@ -7,9 +7,9 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::rc::Rc;
 use std::time::Duration;
 
-use tarae::Wake;
 use tarae::net::park_until_readable;
 use tarae::time::Instant;
+use tarae::{TimedOut, Wake};
 
 use super::Core;
 use super::arrival::arrive;
@@ -150,6 +150,7 @@ impl<'a, H: Handler> Exchange<'a, H> {
                     let _ = self.conn.produce(&mut wire);
                     Ok(())
                 }
+                Event::SendFile => self.send_file(),
                 Event::Upgrade => {
                     let mut wire = Wire::unlimited(&self.connection.stream);
                     self.conn.upgrade(&mut wire);
@@ -313,7 +314,7 @@ impl<'a, H: Handler> Exchange<'a, H> {
         let begin = Instant::now();
         let patience = self.body_pace.patience(body_timeout, rate_min);
         let count = self.read(patience, context)?;
-        self.body_pace.moved(begin, count);
+        self.body_pace.moved(begin, count as u64);
         Ok(())
     }
 
@@ -351,6 +352,24 @@ impl<'a, H: Handler> Exchange<'a, H> {
         self.write_rest()
     }
 
+    /// Sends a part of a file.
+    fn send_file(&mut self) -> io::Result<()> {
+        let Some((file, at, left)) = self.conn.file_part() else {
+            return Ok(());
+        };
+        let limits = &self.core.limits;
+        let stream = &self.connection.stream;
+        let mut pace = self.write_pace.unwrap_or_default();
+        let time = pace.left(limits.write_timeout, limits.rate_min);
+        let begin = Instant::now();
+        let send = || stream.send_file(file, at, left.min(FILE_BYTES));
+        let count = tarae::timeout(time, send).unwrap_or_else(TimedOut::into_inner)?;
+        pace.moved(begin, count);
+        self.write_pace = (count < left).then_some(pace);
+        self.conn.sent_file(count);
+        Ok(())
+    }
+
     /// Waits until the peer takes more of what it has taken a part of.
     #[cold]
     fn write_rest(&mut self) -> io::Result<()> {
@@ -362,7 +381,7 @@ impl<'a, H: Handler> Exchange<'a, H> {
         let begin = Instant::now();
         let output = self.conn.output();
         let count = written((&mut &*stream).write(output)?)?;
-        pace.moved(begin, count);
+        pace.moved(begin, count as u64);
         self.write_pace = (count < output.len()).then_some(pace);
         self.conn.wrote(count);
         if self.write_pace.is_none() {
@@ -371,6 +390,9 @@ impl<'a, H: Handler> Exchange<'a, H> {
         Ok(())
     }
 }
+
+/// Bytes of a file that are sent before the peer's pace is looked at again.
+const FILE_BYTES: u64 = 1024 * 1024;
 
 fn written(count: usize) -> io::Result<usize> {
     match count {

@@ -21,9 +21,13 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// How long the next wait may be: `timeout`, or less where the peer has been slow so far. The
-    /// time that it may take in all grows with what it moves.
+    /// How long the next wait may be: `timeout`, or less where the peer has been slow so far.
     pub(super) fn patience(&self, timeout: Duration, rate_min: u64) -> Duration {
+        timeout.min(self.left(timeout, rate_min))
+    }
+
+    /// How long all waits to come may be together, which grows with what is moved.
+    pub(super) fn left(&self, timeout: Duration, rate_min: u64) -> Duration {
         let earned = match self.bytes.checked_div(rate_min) {
             Some(seconds) => {
                 let rest = self.bytes % rate_min * 1_000_000_000 / rate_min;
@@ -31,12 +35,12 @@ impl Pace {
             }
             None => Duration::MAX,
         };
-        timeout.min(earned.saturating_sub(self.waited))
+        earned.saturating_sub(self.waited)
     }
 
-    pub(super) fn moved(&mut self, since: Instant, bytes: usize) {
+    pub(super) fn moved(&mut self, since: Instant, bytes: u64) {
         self.waited = self.waited.saturating_add(since.elapsed());
-        self.bytes += bytes as u64;
+        self.bytes += bytes;
     }
 }
 
@@ -81,7 +85,7 @@ impl Read for Wire<'_> {
         self.stream.set_read_timeout(Some(positive(patience)))?;
         let begin = Instant::now();
         let count = (&mut &*self.stream).read(buf)?;
-        self.read.moved(begin, count);
+        self.read.moved(begin, count as u64);
         Ok(count)
     }
 }
@@ -95,7 +99,7 @@ impl Write for Wire<'_> {
         self.stream.set_write_timeout(Some(positive(patience)))?;
         let begin = Instant::now();
         let count = (&mut &*self.stream).write(bytes)?;
-        self.write.moved(begin, count);
+        self.write.moved(begin, count as u64);
         Ok(count)
     }
 

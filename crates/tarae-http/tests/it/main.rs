@@ -20,6 +20,7 @@ mod served;
 mod server;
 mod server_descriptors;
 mod server_drain;
+mod server_files;
 mod server_guards;
 mod server_idle;
 mod server_stop;

@@ -13,8 +13,12 @@ pub(crate) struct Peer {
     pub(crate) output: Vec<u8>,
     /// How much had been sent to it at each read.
     pub(crate) at_reads: Vec<usize>,
+    /// The largest room that a read had.
+    pub(crate) widest_read: usize,
     /// Writes fail from this many bytes on.
     pub(crate) broken_after: usize,
+    /// Only one of them, that is.
+    pub(crate) recovers: bool,
 }
 
 impl Peer {
@@ -24,7 +28,9 @@ impl Peer {
             falls_silent: false,
             output: Vec::new(),
             at_reads: Vec::new(),
+            widest_read: 0,
             broken_after: usize::MAX,
+            recovers: false,
         }
     }
 
@@ -53,6 +59,7 @@ impl Peer {
 impl Read for Peer {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.at_reads.push(self.output.len());
+        self.widest_read = self.widest_read.max(buf.len());
         let Some(piece) = self.pieces.front_mut() else {
             return match self.falls_silent {
                 true => Err(ErrorKind::TimedOut.into()),
@@ -75,6 +82,9 @@ impl Write for Peer {
         let room = self.broken_after.saturating_sub(self.output.len());
         let count = bytes.len().min(70_001).min(room);
         if count == 0 && !bytes.is_empty() {
+            if self.recovers {
+                self.broken_after = usize::MAX;
+            }
             return Err(ErrorKind::TimedOut.into());
         }
         self.output.extend_from_slice(&bytes[..count]);

@@ -40,6 +40,16 @@ impl Handler for Site {
             }
             "/bytes" => vec![b'x'; MUCH].into(),
             "/reader" => Body::from_reader(std::io::repeat(b'x'), MUCH as u64),
+            "/file" => {
+                // A hole: it takes no room.
+                let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
+                let path = path.join(format!("http-pace-{}", std::process::id()));
+                let file = std::fs::File::create(&path).expect("a file");
+                file.set_len(MUCH as u64).expect("its length");
+                let file = tarae::fs::File::open(&path).expect("it is there");
+                std::fs::remove_file(path).expect("it is there");
+                Body::from_file(file, 0, MUCH as u64)
+            }
             "/writer" => Body::from_writer(|out| out.write_all(&vec![b'x'; MUCH])),
             _ => return Response::text(request.body().len().to_string()),
         };
@@ -106,7 +116,7 @@ fn a_body_that_trickles_is_given_up() {
 
 #[test]
 fn an_answer_that_is_taken_by_drops_is_given_up() {
-    for path in ["/bytes", "/reader", "/writer"] {
+    for path in ["/bytes", "/reader", "/file", "/writer"] {
         for (per_second, is_slow) in [(100, true), (300_000, false)] {
             let (taken, open_early) = with_client(Limits::default(), move |mut stream| {
                 let head = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");

@@ -107,6 +107,12 @@ fn serve(input: &[u8]) -> (Vec<String>, Vec<String>) {
     whole
 }
 
+fn says_close(input: &[u8]) -> bool {
+    let mut peer = Peer::new([input]);
+    peer.serve(&Reader::default());
+    peer.text().contains("Connection: close\r\n")
+}
+
 #[track_caller]
 fn check(input: &[u8], seen: &[&str], statuses: &[&str]) {
     let (saw, sent) = serve(input);
@@ -172,6 +178,10 @@ fn what_is_left_unread() {
             );
             let want = if goes_on { 2 } else { 1 };
             assert_eq!((seen.len(), statuses.len()), (want, want), "{count} {read}");
+            // Where the length was announced the client is told.
+            if seen[0].starts_with('s') {
+                assert_eq!(says_close(&input), !goes_on, "{count} {read}");
+            }
         }
     }
 }
@@ -238,6 +248,7 @@ fn a_malformed_body_ends_the_connection() {
         let read = if bad == "x" { 0 } else { 5 };
         assert_eq!(seen, [format!("c {read} InvalidData")]);
         assert_eq!(statuses, ["400"]);
+        assert!(says_close(format!("{head}{bad}{next}").as_bytes()));
     }
     // Cut short.
     let (seen, statuses) = serve(format!("{head}5\r\nhel").as_bytes());
@@ -287,6 +298,28 @@ fn a_silent_client_is_a_time_out() {
         handler.seen.into_inner().expect("not poisoned"),
         ["s 3 TimedOut"]
     );
+}
+
+/// Into a large buffer a large body is read without a detour; a small one, and one in chunks, as
+/// little at a time as ever.
+#[test]
+fn a_large_buffer_is_read_into_itself() {
+    for (make, step, is_wide) in [
+        (sized as fn(&str, &[u8]) -> Vec<u8>, 100_000, true),
+        (sized, 1_000, false),
+        (chunked, 100_000, false),
+    ] {
+        let request = make(&format!("/x/{step}"), &bytes(300_000));
+        let mut peer = Peer::new(request.chunks(50_000));
+        peer.serve(&Reader::default());
+        assert_eq!(peer.statuses(), ["200"]);
+        assert_eq!(
+            peer.widest_read >= 99_000,
+            is_wide,
+            "{step} {}",
+            peer.widest_read
+        );
+    }
 }
 
 /// The client sends the body only when it has the answer to the request before.

@@ -274,6 +274,21 @@ fn a_writer_learns_that_nobody_listens() {
     }
 }
 
+/// One that takes more later gets no end of a body of which a piece is missing.
+#[test]
+fn a_body_with_a_hole_has_no_end() {
+    let handler = |_: &mut Request| {
+        Response::text("").with_body(Body::from_writer(|out| {
+            (0..10).for_each(|_| drop(out.write_all(&[b'x'; 20_000])));
+            Ok(())
+        }))
+    };
+    let mut peer = Peer::new([GET, GET]);
+    (peer.broken_after, peer.recovers) = (50_000, true);
+    peer.serve(&handler);
+    assert_eq!(peer.output.len(), 50_000);
+}
+
 // ---- other protocols ------------------------------------------------------------------------
 
 /// Answers each line in capitals.
