@@ -69,6 +69,10 @@ const BOTH: &[(&str, &str)] = &[
         "a_hundred_thousand",
         "measures memory, of which the sanitizer takes more",
     ),
+    (
+        "a_crowd_is_served_by_and_by",
+        "measures memory, of which the sanitizer takes more",
+    ),
     ("two_hundred_runs", "measures address space, as above"),
     ("leaked_stacks_are_seen", "measures address space, as above"),
     ("stacks_are_reused", "measures address space, as above"),

@@ -287,10 +287,10 @@ impl Body {
         Self(Content::Reader(Box::new(reader), None))
     }
 
-    /// `len` bytes of a file from `offset`; the file's own position is left alone. On Tarae's server
-    /// large ones go from the page cache to the socket without being copied through this program,
-    /// and no worker waits for a disk. If the file has less, the connection is closed before its
-    /// end so that the client notices.
+    /// `len` bytes of a file from `offset`; the file's own position is left alone. On Tarae's
+    /// server large ones go from the page cache to the socket without being copied through this
+    /// program, and no worker waits for a disk. If the file has less, the connection is closed
+    /// before its end so that the client notices.
     ///
     /// ```
     /// use tarae::fs::File;
