@@ -391,8 +391,13 @@ impl Conn {
 
     /// Takes the handler's answer. Does nothing unless [`Event::Call`] or
     /// [`Event::CallStreaming`] was the last event.
-    #[inline]
-    pub fn respond(&mut self, mut response: Response, context: Context<'_>) {
+    pub fn respond(&mut self, response: Response, context: Context<'_>) {
+        self.respond_here(response, context);
+    }
+
+    /// The same, as a part of the caller.
+    #[inline(always)]
+    pub(crate) fn respond_here(&mut self, mut response: Response, context: Context<'_>) {
         if !matches!(self.state, State::Call | State::CallStreaming) {
             return;
         }
@@ -498,6 +503,7 @@ impl Conn {
     }
 
     /// Whether nothing is held in either direction, so that it may be parked.
+    #[inline]
     pub fn is_idle(&self) -> bool {
         self.state == State::Head
             && self.filled == self.message.head.start
@@ -589,6 +595,7 @@ impl Conn {
         self.served
     }
 
+    #[inline]
     fn has_output(&self) -> bool {
         !self.output().is_empty()
     }

@@ -44,6 +44,7 @@ where
 }
 
 /// Calls the handler and turns a panic in it into an answer that ends the connection.
+#[inline(always)]
 pub(crate) fn call_contained<H: Handler + ?Sized>(
     handler: &H,
     request: &mut Request<'_>,

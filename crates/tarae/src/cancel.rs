@@ -288,26 +288,18 @@ pub fn deadline<T>(instant: Instant, f: impl FnOnce() -> T) -> Result<T, TimedOu
 /// assert_eq!(soon.run(|| 6 * 7), 42);
 /// ```
 #[derive(Debug, Clone)]
-pub struct Deadline {
-    at: Instant,
-    prepared: context::Prepared,
-}
+pub struct Deadline(Option<context::Prepared>);
 
 impl Deadline {
-    /// One at this point in time.
-    pub fn new(at: Instant) -> Deadline {
-        let prepared = context::Prepared::new(at.into());
-        Deadline { at, prepared }
+    /// One at this point in time; `None` never comes.
+    pub fn new(at: impl Into<Option<Instant>>) -> Deadline {
+        Deadline(at.into().map(|at| context::Prepared::new(at.into())))
     }
 
     /// Runs `f`, whose waits end at the deadline at the latest.
     #[inline]
     pub fn run<T>(&self, f: impl FnOnce() -> T) -> T {
-        let entered = self.prepared.enter();
-        // Inside of something else it is entered as any other.
-        let _nested = entered
-            .is_none()
-            .then(|| context::enter_deadline(self.at.into()));
+        let _entered = self.0.as_ref().map(context::Prepared::enter);
         f()
     }
 }

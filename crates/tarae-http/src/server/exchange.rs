@@ -195,32 +195,39 @@ impl<'a, H: Handler> Exchange<'a, H> {
 
     /// Lets the request into the handler, or gives the answer if there is no room.
     #[inline]
-    fn enter(&self) -> Result<Option<Entered<'a>>, Response> {
+    fn enter(&self) -> Result<Option<Entered<'a>>, Box<Response>> {
         if self.core.guards.look_at_requests() {
-            self.enter_guarded().map(Some)
+            self.enter_guarded()
         } else {
             Ok(None)
         }
     }
 
     #[inline(never)]
-    fn enter_guarded(&self) -> Result<Entered<'a>, Response> {
+    fn enter_guarded(&self) -> Result<Option<Entered<'a>>, Box<Response>> {
         let guards = &self.core.guards;
         let source = self.connection.source();
         let client = self.conn.message().client.unwrap_or(source);
-        guards.enter(client, guards.trusts(source))
+        let entered = guards.enter(client, guards.trusts(source));
+        entered.map(Some).map_err(Box::new)
     }
 
     /// Calls the handler and takes its answer. If all that has arrived is answered with that, it
     /// is written too, without the detour over `next`; true if the connection is idle then.
     fn call(&mut self, common: &mut Rc<CommonHeaders>) -> io::Result<bool> {
         let handler = &self.connection.server().handler;
-        let response = match self.enter() {
-            Ok(_entered) => self.local.in_time(self.own_timeout, || {
-                call_contained(handler, &mut self.conn.request())
-            }),
-            Err(response) => response,
+        let entered = match self.enter() {
+            Ok(entered) => entered,
+            Err(response) => {
+                let limits = &self.core.limits;
+                self.conn.respond(*response, Context { limits, common });
+                return Ok(false);
+            }
         };
+        let response = self.local.in_time(self.own_timeout, || {
+            call_contained(handler, &mut self.conn.request())
+        });
+        drop(entered);
         // The handler may have taken its time.
         if self.local.refresh() {
             *common = self.local.common();
@@ -230,7 +237,7 @@ impl<'a, H: Handler> Exchange<'a, H> {
             limits: &self.core.limits,
             common,
         };
-        self.conn.respond(response, context);
+        self.conn.respond_here(response, context);
         if !self.conn.is_answered() {
             return Ok(false);
         }
@@ -239,16 +246,17 @@ impl<'a, H: Handler> Exchange<'a, H> {
     }
 
     /// Calls a handler that reads the body itself.
+    #[cold]
     fn call_streaming(&mut self, context: Context<'_>) {
-        let entered = self.enter();
-        let mut wire = Wire::new(&self.connection.stream, &self.core.limits);
-        let mut request = self.conn.streaming_request(&mut wire, context.limits);
-        let handler = &self.connection.server().handler;
-        let response = match entered {
-            Ok(_entered) => self
-                .local
-                .in_time(self.own_timeout, || call_contained(handler, &mut request)),
-            Err(response) => response,
+        let response = match self.enter() {
+            Ok(_entered) => {
+                let mut wire = Wire::new(&self.connection.stream, &self.core.limits);
+                let mut request = self.conn.streaming_request(&mut wire, context.limits);
+                let handler = &self.connection.server().handler;
+                self.local
+                    .in_time(self.own_timeout, || call_contained(handler, &mut request))
+            }
+            Err(response) => *response,
         };
         self.conn.respond(response, context);
     }

@@ -32,7 +32,7 @@ pub(super) struct Local {
     now: Cell<Instant>,
     idle_until: Cell<Option<Instant>>,
     /// That of a request whose handler is called now.
-    deadline: RefCell<Option<Rc<Deadline>>>,
+    deadline: RefCell<Rc<Deadline>>,
 }
 
 /// What a connection at work is lent.
@@ -67,7 +67,7 @@ impl Local {
                 next_tick: Cell::new(now),
                 now: Cell::new(now),
                 idle_until: Cell::new(None),
-                deadline: RefCell::new(None),
+                deadline: RefCell::new(Rc::new(Deadline::new(None))),
             });
             local.now_is(now);
             locals.push(Rc::clone(&local));
@@ -95,13 +95,10 @@ impl Local {
     #[inline]
     pub(super) fn in_time<T>(&self, own: Option<Option<Duration>>, call: impl FnOnce() -> T) -> T {
         let deadline = match own {
-            None => self.deadline.borrow().clone(),
+            None => Rc::clone(&self.deadline.borrow()),
             Some(own) => deadline_after(self.now.get(), own),
         };
-        match deadline {
-            Some(deadline) => deadline.run(call),
-            None => call(),
-        }
+        deadline.run(call)
     }
 
     /// The shared header fields with the date as of the last `refresh`.
@@ -146,7 +143,7 @@ impl Local {
 }
 
 #[cold]
-fn deadline_after(now: Instant, timeout: Option<Duration>) -> Option<Rc<Deadline>> {
+fn deadline_after(now: Instant, timeout: Option<Duration>) -> Rc<Deadline> {
     let at = timeout.and_then(|timeout| now.checked_add(timeout));
-    at.map(|at| Rc::new(Deadline::new(at)))
+    Rc::new(Deadline::new(at))
 }

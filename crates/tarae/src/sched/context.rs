@@ -100,6 +100,14 @@ impl Slot {
         unsafe { self.0.get().as_ref() }
     }
 
+    /// A bare coroutine may have carried a frame to somebody else, or left others inside it.
+    #[cold]
+    fn is_inside(&self, frame: &Frame) -> bool {
+        let is_it = |other: &Frame| ptr::eq(frame, other);
+        self.innermost()
+            .is_some_and(|innermost| innermost.chain().any(is_it))
+    }
+
     fn counted(&self) -> Option<Arc<Frame>> {
         let frame = self.0.get();
         (!frame.is_null()).then(|| {
@@ -187,6 +195,7 @@ thread_local! {
 }
 
 /// Calls `f` with the slot of the coroutine or thread. At a thread's end, with an empty one.
+#[inline]
 fn with_slot<R>(f: impl FnOnce(&Slot) -> R) -> R {
     match Worker::current().filter(|worker| worker.in_coroutine()) {
         Some(worker) => f(worker.slot()),
@@ -276,51 +285,63 @@ impl Drop for Entered {
     }
 }
 
+#[inline]
 fn leave(frame: &Frame) {
     let left = with_slot(|slot| {
-        let ours = |other: &Frame| ptr::eq(frame, other);
-        // A bare coroutine may have carried it to somebody else, or left others inside it.
-        let found = slot
-            .innermost()
-            .is_some_and(|innermost| innermost.chain().any(ours));
-        found.then(|| slot.replace(frame.outer.clone()))
+        let is_innermost = ptr::eq(slot.0.get(), frame);
+        (is_innermost || slot.is_inside(frame)).then(|| slot.replace(frame.outer.clone()))
     });
     drop(left);
 }
 
 /// A deadline that is made once and entered many times, by whoever stands in nothing else.
 #[derive(Debug, Clone)]
-pub(crate) struct Prepared(Arc<Frame>);
+pub(crate) struct Prepared {
+    at: Instant,
+    frame: Arc<Frame>,
+}
 
 impl Prepared {
     pub(crate) fn new(at: Instant) -> Prepared {
         let met = AtomicU32::new(0);
-        Prepared(Arc::new(Frame {
+        let frame = Arc::new(Frame {
             outer: None,
             kind: Kind::Deadline,
             limit: Some(Arc::new(Limit { at, met })),
-        }))
+        });
+        Prepared { at, frame }
     }
 
-    /// Enters it, if nothing is in force.
+    /// Bounds waits by it, as `enter_deadline` does.
     #[inline]
-    pub(crate) fn enter(&self) -> Option<EnteredPrepared<'_>> {
-        with_slot(|slot| {
-            slot.is_empty().then(|| {
-                slot.replace(Some(Arc::clone(&self.0)));
-                EnteredPrepared(&self.0)
-            })
-        })
+    pub(crate) fn enter(&self) -> EnteredPrepared<'_> {
+        let is_outermost = with_slot(|slot| {
+            let is_empty = slot.is_empty();
+            if is_empty {
+                slot.replace(Some(Arc::clone(&self.frame)));
+            }
+            is_empty
+        });
+        EnteredPrepared {
+            frame: &self.frame,
+            nested: (!is_outermost).then(|| enter_deadline(self.at)),
+        }
     }
 }
 
 /// As [`Entered`].
-pub(crate) struct EnteredPrepared<'a>(&'a Frame);
+pub(crate) struct EnteredPrepared<'a> {
+    frame: &'a Frame,
+    /// Inside of something else it is entered as any other.
+    nested: Option<Entered>,
+}
 
 impl Drop for EnteredPrepared<'_> {
     #[inline]
     fn drop(&mut self) {
-        leave(self.0);
+        if self.nested.is_none() {
+            leave(self.frame);
+        }
     }
 }
 
