@@ -4,8 +4,9 @@ use std::io::{self, Read, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use tarae_http::conn::{Buffers, Context, Event, Parked};
 use tarae_http::http::{HeaderName, HeaderValue, StatusCode, header};
-use tarae_http::{Body, Handler, Request, Response};
+use tarae_http::{Body, Handler, Head, Plan, Request, Response};
 
 use crate::peer::{Peer, after_head, unchunk};
 
@@ -344,6 +345,59 @@ fn nobody_is_upgraded_who_did_not_ask() {
     }
     let old = "GET / HTTP/1.0\r\nConnection: upgrade\r\nUpgrade: shout\r\n\r\n";
     assert!(output(old.as_bytes(), &shouting).starts_with(b"HTTP/1.1 426 "));
+}
+
+/// What the connection would have done after the answer does not matter any more.
+#[test]
+fn an_upgrade_that_would_close_otherwise() {
+    let input = asking("Connection: close, upgrade\r\nUpgrade: shout\r\n") + "early";
+    let sent = output(input.as_bytes(), &shouting);
+    assert!(sent.starts_with(b"HTTP/1.1 101 ") && sent.ends_with(b"\r\n\r\nEARLY"));
+}
+
+/// Nobody could tell the rest of the body from the other protocol.
+#[test]
+fn no_upgrade_in_the_middle_of_a_body() {
+    struct Unread;
+    impl Handler for Unread {
+        fn plan(&self, _: &Head) -> Plan {
+            Plan::stream(100)
+        }
+        fn call(&self, request: &mut Request) -> Response {
+            shouting(request)
+        }
+    }
+    let head = asking("Connection: upgrade\r\nUpgrade: shout\r\nContent-Length: 5\r\n");
+    let sent = output(format!("{head}hello{head}hello").as_bytes(), &Unread);
+    assert_eq!(
+        String::from_utf8_lossy(&sent)
+            .matches("HTTP/1.1 426 ")
+            .count(),
+        2
+    );
+}
+
+#[test]
+fn no_upgrade_while_the_server_stops() {
+    let (limits, common) = Default::default();
+    let context = Context {
+        limits: &limits,
+        common: &common,
+    };
+    for (stops, status) in [(false, "101"), (true, "426")] {
+        let mut conn = Parked::new(None).resume(Buffers::new());
+        let request = asking("Connection: upgrade\r\nUpgrade: shout\r\n");
+        conn.space()[..request.len()].copy_from_slice(request.as_bytes());
+        conn.received(request.len());
+        assert_eq!(conn.next(context), Event::Plan);
+        conn.planned(Plan::default(), context);
+        if stops {
+            conn.drain();
+        }
+        let response = shouting(&mut conn.request());
+        conn.respond(response, context);
+        assert_eq!(&conn.output()[9..12], status.as_bytes());
+    }
 }
 
 #[test]
