@@ -10,9 +10,9 @@ use http::StatusCode;
 
 use super::incoming::Incoming;
 use super::{Conn, Context, Event, OUTPUT_BYTES, State, Transport};
-use crate::Limits;
 use crate::head::{self, BAD_REQUEST, Reject, Scan};
 use crate::response::Response;
+use crate::{Limits, multipart};
 
 /// How much of a body that its handler leaves unread is thrown away to keep the connection.
 const DISCARD_BYTES_MAX: u64 = 64 * 1024;
@@ -337,10 +337,11 @@ impl BodyError {
     }
 
     /// The answer to a request whose body could not be read: with the status of the error that is
-    /// inside of `error`, or 500.
+    /// inside of `error`, this or that of a [form](crate::multipart::Error), or 500.
     pub fn answer(error: &io::Error) -> Response {
-        let status = Self::of(error).map_or(StatusCode::INTERNAL_SERVER_ERROR, Self::status);
-        Response::plain_status(status)
+        let of_form = || multipart::Error::of(error).map(multipart::Error::status);
+        let status = Self::of(error).map(Self::status).or_else(of_form);
+        Response::plain_status(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR))
     }
 }
 

@@ -30,4 +30,5 @@ mod simulated;
 mod simulated_pace;
 mod sockets;
 mod streaming;
+mod streams_example;
 mod unsized_answers;
