@@ -114,6 +114,26 @@ fn a_body_that_trickles_is_given_up() {
     }
 }
 
+/// Each has its own time, however slow the one before was.
+#[test]
+fn slow_bodies_one_after_the_other() {
+    let statuses = with_client(Limits::default(), |mut stream| {
+        for _ in 0..3 {
+            let head = "POST /whole HTTP/1.1\r\nHost: a\r\nContent-Length: 20\r\n\r\n";
+            stream.write_all(head.as_bytes()).expect("sent");
+            for _ in 0..20 {
+                sleep(SECOND);
+                stream.write_all(b"b").expect("sent");
+            }
+        }
+        stream.shutdown(std::net::Shutdown::Write).expect("connected");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("answers");
+        text.matches("HTTP/1.1 200 ").count()
+    });
+    assert_eq!(statuses, 3);
+}
+
 #[test]
 fn an_answer_that_is_taken_by_drops_is_given_up() {
     for path in ["/bytes", "/reader", "/file", "/writer"] {
