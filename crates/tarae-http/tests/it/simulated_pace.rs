@@ -126,7 +126,9 @@ fn slow_bodies_one_after_the_other() {
                 stream.write_all(b"b").expect("sent");
             }
         }
-        stream.shutdown(std::net::Shutdown::Write).expect("connected");
+        stream
+            .shutdown(std::net::Shutdown::Write)
+            .expect("connected");
         let mut text = String::new();
         stream.read_to_string(&mut text).expect("answers");
         text.matches("HTTP/1.1 200 ").count()
