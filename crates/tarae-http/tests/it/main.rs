@@ -2,6 +2,8 @@
 //! handler saw out. Never depends on timing.
 
 mod answers;
+mod attacked;
+mod attackers;
 mod conformance;
 mod conforms;
 mod connections;

@@ -4,8 +4,8 @@
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
-use std::thread;
 use std::time::Instant;
+use std::{fs, thread};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tarae::net::TcpListener;
@@ -82,6 +82,16 @@ impl Served {
         kill_process(id.expect("a process"), signal).expect("it runs");
     }
 
+    /// A figure of `/proc/PID/status`, such as `VmHWM:` in KiB.
+    pub(crate) fn status(&self, name: &str) -> usize {
+        figure(self.child.id(), name)
+    }
+
+    pub(crate) fn descriptors(&self) -> usize {
+        let folder = format!("/proc/{}/fd", self.child.id());
+        fs::read_dir(folder).expect("it runs").count()
+    }
+
     /// Waits for its end. Gives its exit code and what it wrote to standard error.
     pub(crate) fn end(mut self) -> (Option<i32>, String) {
         let begin = Instant::now();
@@ -98,6 +108,14 @@ impl Served {
         stderr.read_to_string(&mut errors).expect("UTF-8");
         (status.code(), errors)
     }
+}
+
+/// The figure that follows `name` in `/proc/PID/status`.
+pub(crate) fn figure(process: u32, name: &str) -> usize {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let figure = line.and_then(|line| line.split_whitespace().next());
+    figure.expect("a figure").parse().expect("digits")
 }
 
 impl Drop for Served {

@@ -1,7 +1,6 @@
 //! What a server as a whole is held to: connections, connections of one address, requests in
 //! handlers. Each refusal has its cause in what others hold, never in time.
 
-use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -12,6 +11,7 @@ use tarae_http::{Request, Response, Server};
 use crate::harness::answers;
 use crate::host::{Client, GET, GIVE_UP, Host};
 use crate::program::Program;
+use crate::served::figure;
 use crate::server_stop::{Gate, HELD};
 
 fn hello() -> Server<impl tarae_http::Handler> {
@@ -125,10 +125,7 @@ fn a_crowd_is_served_by_and_by() {
         most <= before + limit,
         "{most} descriptors, {before} before"
     );
-    let status = fs::read_to_string(format!("/proc/{}/status", program.id())).expect("it runs");
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let peak = peak.and_then(|text| text.trim().strip_suffix(" kB"));
-    let peak: usize = peak.expect("in kB").trim().parse().expect("digits");
+    let peak = figure(program.id(), "VmHWM:");
     // A worker's pages, and less than 64 KiB for each that may be open.
     assert!(peak < 32 * 1024 + 64 * limit, "{peak} KiB at the most");
 }
