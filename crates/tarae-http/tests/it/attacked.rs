@@ -2,7 +2,7 @@
 //! the attackers held is given back. By counts; only with `TARAE_SOAK` is time looked at, as the
 //! ratio of attacked to quiet seconds of one run.
 
-use std::io;
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::panic::resume_unwind;
 use std::sync::Arc;
@@ -28,10 +28,31 @@ const OVER: usize = usize::MAX;
 
 /// Requests of well-behaved clients that have reached the handler.
 static CALLS: AtomicUsize = AtomicUsize::new(0);
+/// Endless answers that have been given up.
+static GIVEN_UP: AtomicUsize = AtomicUsize::new(0);
+
+/// The body of an endless answer.
+struct Endless(io::Repeat);
+
+impl Read for Endless {
+    fn read(&mut self, part: &mut [u8]) -> io::Result<usize> {
+        self.0.read(part)
+    }
+}
+
+impl Drop for Endless {
+    fn drop(&mut self) {
+        GIVEN_UP.fetch_add(1, Ordering::Relaxed);
+    }
+}
 
 fn answer(request: &mut Request) -> Response {
     match request.path() {
-        "/endless" => Response::text("").with_body(Body::from_reader(io::repeat(b'x'), 1 << 40)),
+        "/endless" => {
+            let body = Endless(io::repeat(b'x'));
+            Response::text("").with_body(Body::from_reader(body, 1 << 40))
+        }
+        "/given-up" => Response::text(GIVEN_UP.load(Ordering::Relaxed).to_string()),
         // A panic without a message.
         "/panic" => resume_unwind(Box::new("asked for")),
         "/calls" => Response::text(CALLS.load(Ordering::Relaxed).to_string()),
@@ -52,8 +73,12 @@ fn server() -> Server<impl Handler> {
     Server::new(answer).limits(limits)
 }
 
-/// All attacks, with so many connections each of those that are slow.
-fn kinds(slow: usize) -> Vec<Arc<Kind>> {
+/// The name of the attack by clients that take next to nothing of what they asked for.
+const SLOW_READING: &str = "slow reading";
+
+/// All attacks, with so many connections each of those that are slow. In a long run slow readers
+/// begin anew after four seconds, else the server alone ends their answers.
+fn kinds(slow: usize, soak: bool) -> Vec<Arc<Kind>> {
     let kind = |name, connections, visits, first: &str, then: &str, status| Kind {
         name,
         connections,
@@ -61,7 +86,7 @@ fn kinds(slow: usize) -> Vec<Arc<Kind>> {
         first: first.into(),
         then: then.into(),
         reads_little: false,
-        resets: false,
+        resets_at: None,
         status,
     };
     let head = "GET / HTTP/1.1\r\nHost: a\r\nX: ";
@@ -75,13 +100,14 @@ fn kinds(slow: usize) -> Vec<Arc<Kind>> {
         kind("slow bodies", slow, 1, body, "a", Some("408")),
         Kind {
             reads_little: true,
-            ..kind("slow reading", slow, 2, endless, "", Some("200"))
+            resets_at: soak.then_some(8),
+            ..kind(SLOW_READING, slow, 2, endless, "", Some("200"))
         },
         Kind {
-            resets: true,
+            resets_at: Some(1),
             ..kind("resets", 1, 500, head, "", None)
         },
-        kind("pipelines", 4, 100, "", &flood, Some("200")),
+        kind("pipelines", 4, 50, "", &flood, Some("200")),
         kind("panics", 16, 20, panic, "", Some("500")),
         kind("refused heads", 50, 4, refused, "", Some("400")),
     ];
@@ -181,8 +207,9 @@ fn until(what: &str, mut f: impl FnMut() -> bool) {
 }
 
 /// Attacks until each kind has had as many connections ended as it has at a time, and those that
-/// were told anything were told what the limits say.
-fn withstand(attacks: &[Attack]) {
+/// were told anything were told what the limits say. Slow readers never see an end, since it stands
+/// behind what they do not take: of them the server says how many it has given up.
+fn withstand(attacks: &[Attack], client: &mut Client) {
     for attack in attacks {
         let kind = &attack.kind;
         let status = kind.status.map(str::to_owned);
@@ -190,16 +217,23 @@ fn withstand(attacks: &[Attack]) {
             let told = attack.told();
             let others = told.keys().find(|key| key.is_some() && **key != status);
             assert_eq!(others, None, "{}: {told:?}", kind.name);
+            if kind.name == SLOW_READING {
+                return number(client, "/given-up") >= kind.connections;
+            }
             told.get(&status) >= Some(&kind.connections)
         });
     }
 }
 
+/// A figure that the server has under this path.
+fn number(client: &mut Client, path: &str) -> usize {
+    let body = client.get(path).body;
+    String::from_utf8_lossy(&body).parse().expect("digits")
+}
+
 /// What a server holds: descriptors and coroutines.
 fn held(server: &Served, client: &mut Client) -> (usize, usize) {
-    let body = client.get("/coroutines").body;
-    let coroutines = String::from_utf8_lossy(&body).parse().expect("digits");
-    (server.descriptors(), coroutines)
+    (server.descriptors(), number(client, "/coroutines"))
 }
 
 #[test]
@@ -223,46 +257,45 @@ fn well_behaved_clients_go_on_beside_attackers() {
         };
         setrlimit(Resource::Nofile, own).expect("up to the hard limit");
     }
-    let kinds = kinds(slow);
+    let kinds = kinds(slow, soak);
     let mut own = server.client();
     let base = held(&server, &mut own);
     let memory = server.status("VmRSS:");
     let crowd = Crowd::start(server.addr);
     for round in 0..rounds {
         crowd.enter(2 * round);
-        thread::sleep(if soak { 3 * SHORT } else { SHORT / 10 });
-        crowd.enter(BETWEEN);
-        let attacks: Vec<_> = kinds
-            .iter()
-            .map(|kind| Attack::start(kind, server.addr))
-            .collect();
-        // By then all have called.
-        thread::sleep(SHORT);
-        crowd.enter(2 * round + 1);
         if soak {
             thread::sleep(3 * SHORT);
         }
-        if !soak || round == 0 {
-            withstand(&attacks);
-        }
         crowd.enter(BETWEEN);
+        let start = |kind| Attack::start(kind, server.addr);
+        let attacks: Vec<_> = kinds.iter().map(start).collect();
+        if soak {
+            // All have called when these begin, and some have been ended.
+            thread::sleep(SHORT);
+            crowd.enter(2 * round + 1);
+            thread::sleep(3 * SHORT);
+            crowd.enter(BETWEEN);
+        }
+        withstand(&attacks, &mut own);
         drop(attacks);
         until("they are gone", || server.descriptors() <= base.0 + CLIENTS);
     }
     let (requests, latencies) = crowd.end(2 * rounds);
-    let calls = own.get("/calls").body;
-    assert_eq!(String::from_utf8_lossy(&calls), requests.to_string());
+    assert_eq!(number(&mut own, "/calls"), requests);
     until("nothing is left", || held(&server, &mut own) == base);
     let connections: usize = kinds.iter().map(|kind| kind.connections).sum();
     let grown = server.status("VmHWM:") - memory;
     println!("{requests} requests; {connections} attackers; {grown} KiB more at the most");
-    // Stack and buffers of each, and what the worker keeps of that for the next.
-    assert!(grown < 64 * (connections + CLIENTS), "{grown} KiB more");
-    compare(&latencies, soak);
+    // An answer's part, a head's buffer and a stack for each; and what the program itself takes.
+    assert!(grown < 4096 + 128 * connections, "{grown} KiB more");
+    if soak {
+        compare(&latencies);
+    }
 }
 
-/// Prints the latencies, and judges them if the run was long enough.
-fn compare(latencies: &[Vec<Duration>], judge: bool) {
+/// Prints the latencies, and judges them.
+fn compare(latencies: &[Vec<Duration>]) {
     let at = |those: &[Duration], percent: usize| those[those.len() * percent / 100];
     let median = |percent: usize, attacked: usize| {
         let rounds = latencies.iter().skip(attacked).step_by(2);
@@ -276,9 +309,6 @@ fn compare(latencies: &[Vec<Duration>], judge: bool) {
         let ratio = attacked.as_secs_f64() / quiet.as_secs_f64();
         let (quiet, attacked) = (quiet.as_micros(), attacked.as_micros());
         println!("| p{percent} | {quiet} | {attacked} | {ratio:.2} |");
-        assert!(
-            !judge || percent < 99 || ratio <= 2.0,
-            "p99 is {ratio:.2} ×"
-        );
+        assert!(percent < 99 || ratio <= 2.0, "p99 is {ratio:.2} ×");
     }
 }

@@ -21,15 +21,15 @@ pub(crate) struct Kind {
     /// What is sent at first, and at each further visit.
     pub(crate) first: String,
     pub(crate) then: String,
-    /// Bytes read at a visit: all there are, or 16 at each of the first eight.
+    /// Reads 16 bytes at a visit, into a small buffer, instead of all there are.
     pub(crate) reads_little: bool,
-    /// The connection is reset as soon as something has been sent.
-    pub(crate) resets: bool,
+    /// The connection is reset at this visit, the first being the one that calls.
+    pub(crate) resets_at: Option<u32>,
     /// The status it is told, if it is told one before its connection ends.
     pub(crate) status: Option<&'static str>,
 }
 
-/// How many connections have ended, by the status of their first answer.
+/// How many connections have ended, by the server or by a reset, by the status of their first answer.
 type Told = BTreeMap<Option<String>, usize>;
 
 /// An attack under way. Dropping it ends it, and all its connections.
@@ -104,10 +104,8 @@ impl Kind {
                 caller.say(self.then.as_bytes());
             }
         }
-        if !self.resets {
-            return None;
-        }
-        let caller = place.take().expect("called");
+        let is_due = |caller: &mut Caller| Some(caller.visits) == self.resets_at;
+        let caller = place.take_if(is_due)?;
         set_socket_linger(&caller.stream, Some(Duration::ZERO)).expect("settable");
         Some(caller.told())
     }
@@ -136,7 +134,7 @@ impl Caller {
         let _ = stream.write(kind.first.as_bytes());
         Caller {
             stream,
-            visits: 0,
+            visits: 1,
             said: 0,
             heard: Vec::new(),
         }
@@ -152,18 +150,19 @@ impl Caller {
     /// Reads, as much as the kind does. True if that was all.
     fn hears_the_end(&mut self, kind: &Kind) -> bool {
         self.visits += 1;
-        let little = kind.reads_little && self.visits <= 8;
         let mut part = [0; 16 * 1024];
-        let bytes_max = if little { 16 } else { part.len() };
-        for _ in 0..if little { 1 } else { 16 } {
+        let bytes_max = if kind.reads_little { 16 } else { part.len() };
+        loop {
             match self.stream.read(&mut part[..bytes_max]) {
                 Ok(0) => return true,
                 Ok(count) if self.heard.len() < 12 => self.heard.extend(&part[..count]),
                 Ok(_) => {}
                 Err(error) => return error.kind() != ErrorKind::WouldBlock,
             }
+            if kind.reads_little {
+                return false;
+            }
         }
-        false
     }
 
     /// The status of the first answer.

@@ -25,6 +25,7 @@ mod server_drain;
 mod server_files;
 mod server_guards;
 mod server_idle;
+mod server_rests;
 mod server_stop;
 mod server_streams;
 mod server_timeouts;

@@ -30,13 +30,26 @@ pub(crate) fn served<H: Handler>(
     limit: &str,
     server: impl FnOnce() -> Server<H>,
 ) -> Option<Served> {
+    served_by("", name, limit, server)
+}
+
+/// As `served`, by way of `launcher`, a program with arguments that ends with the command's own.
+pub(crate) fn served_by<H: Handler>(
+    launcher: &str,
+    name: &str,
+    limit: &str,
+    server: impl FnOnce() -> Server<H>,
+) -> Option<Served> {
     if std::env::var(VARIABLE).is_ok_and(|value| value == name) {
         serve(server());
         return None;
     }
     let own = std::env::current_exe().expect("a running program has a path");
     let mut child = Command::new("sh")
-        .args(["-c", &format!("ulimit {limit} && exec \"$0\" \"$@\"")])
+        .args([
+            "-c",
+            &format!("ulimit {limit} && exec {launcher} \"$0\" \"$@\""),
+        ])
         .arg(own)
         .args([name, "--exact", "--nocapture", "--test-threads=1"])
         .env(VARIABLE, name)
