@@ -72,8 +72,6 @@ impl Drop for Attack {
 
 impl Kind {
     fn go_on(&self, addr: SocketAddr, told: &Mutex<Told>, over: &AtomicBool) {
-        // What this thread takes of the processor is not what the server does about it.
-        let _ = rustix::process::nice(19);
         let between = Duration::from_secs(1) / self.visits / self.connections as u32;
         let mut callers: Vec<Option<Caller>> = (0..self.connections).map(|_| None).collect();
         let mut due = Instant::now();
