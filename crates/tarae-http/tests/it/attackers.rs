@@ -1,5 +1,5 @@
 //! Clients of bad will, used by `attacked`. Each kind of attack has a thread of its own, which
-//! visits its connections in turn, at a steady rate. They note what they are told and judge nothing.
+//! visits its connections in turn, at a steady rate. Notes what they are told and judges nothing.
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
@@ -29,7 +29,7 @@ pub(crate) struct Kind {
     pub(crate) status: Option<&'static str>,
 }
 
-/// How many connections have ended, by the server or by a reset, by the status of their first answer.
+/// How many connections have ended, by the status of their first answer.
 type Told = BTreeMap<Option<String>, usize>;
 
 /// An attack under way. Dropping it ends it, and all its connections.
