@@ -73,6 +73,14 @@ const BOTH: &[(&str, &str)] = &[
         "a_crowd_is_served_by_and_by",
         "measures memory, of which the sanitizer takes more",
     ),
+    (
+        "attacked::",
+        "measures memory, of which the sanitizer takes more",
+    ),
+    (
+        "server_rests::",
+        "counts system calls, of which the sanitizer makes some",
+    ),
     ("two_hundred_runs", "measures address space, as above"),
     ("leaked_stacks_are_seen", "measures address space, as above"),
     ("stacks_are_reused", "measures address space, as above"),
@@ -118,6 +126,8 @@ const THREAD: Sanitizer = Sanitizer {
             "it delays signals until the thread makes a call that it knows",
         ),
         ("signals_come_as_events", "as above"),
+        ("server_drain::", "as above"),
+        ("out_of_descriptors_it_stops", "as above"),
         (
             "connections_are_spread_evenly",
             "a thousand coroutines are too slow under it to end within the grace",

@@ -29,6 +29,9 @@ use crate::Handler;
 const BACK_OFF: Duration = Duration::from_millis(50);
 /// How long whoever is refused for want of a descriptor may take to read that.
 const REFUSAL_TIME: Duration = Duration::from_millis(500);
+/// What the kernel takes of an answer before it can be sent: so much of its memory, and of the time
+/// that a worker spends on copying, goes to a client that does not read.
+const UNSENT_BYTES: u32 = 128 * 1024;
 /// After so many failures in a row of connections that have gone, something else is wrong.
 const FAILURES_MAX: u32 = 1000;
 
@@ -37,6 +40,8 @@ pub(super) fn accept<H: Handler>(
     listener: &TcpListener,
     shared: &Arc<Shared<H>>,
 ) -> io::Result<()> {
+    // Without the option a client that does not read costs the kernel more, and nothing else.
+    let _ = listener.set_notsent_lowat(UNSENT_BYTES);
     let mut reserve = Reserve::default();
     let mut failures = 0;
     // While connections keep coming `accept` does not wait, and so cannot be cancelled.

@@ -143,6 +143,31 @@ impl TcpListener {
         self.socket.set_ttl(ttl)
     }
 
+    /// Bounds how many bytes may lie in the kernel that were written to a connection and never sent
+    /// (`TCP_NOTSENT_LOWAT`), for the connections accepted from now on. Writes wait for room below
+    /// that. Without it the kernel takes megabytes for each client that does not read.
+    ///
+    /// The bound is approximate: a write that finds room may exceed it by what one packet holds.
+    /// Simulated sockets have a fixed room, whatever is set here.
+    ///
+    /// # Errors
+    ///
+    /// Those of `setsockopt(2)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let listener = tarae::net::TcpListener::bind("127.0.0.1:0")?;
+    /// listener.set_notsent_lowat(128 * 1024)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn set_notsent_lowat(&self, bytes: u32) -> io::Result<()> {
+        let (level, name) = (libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT);
+        self.socket.set_option(level, name, bytes)
+    }
+
     /// The time to live of outgoing packets, in hops.
     ///
     /// # Errors

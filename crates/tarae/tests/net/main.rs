@@ -6,6 +6,7 @@
 
 mod convert;
 mod exhaustion;
+mod notsent;
 mod oob;
 mod reuse;
 mod shared;
