@@ -8,6 +8,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What the command line asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub struct Serve {
     pub listen: SocketAddr,
     /// How many worker threads; none lets the runtime choose.
     pub workers: Option<NonZeroUsize>,
+    /// How long answers in flight may go on after a signal.
+    pub drain: Duration,
 }
 
 /// A command line that makes no sense; displays as one sentence for the user.
@@ -40,12 +43,17 @@ pub struct UsageError(String);
 /// More workers than this is a typing error: each is a thread with an event loop of its own.
 pub const WORKERS_MAX: usize = 1024;
 
+/// How long answers in flight may go on after a signal if nothing else is said.
+const DRAIN: Duration = Duration::from_secs(30);
+/// A longer drain, beyond a day, is a typing error.
+const DRAIN_SECONDS_MAX: u64 = 86_400;
+
 /// What `tarae --help` prints.
 pub const HELP: &str = "\
 tarae: serves a folder over HTTP. Blocking code inside, an event loop underneath.
 
 Usage:
-  tarae serve [DIR] [--listen ADDR] [--workers N]
+  tarae serve [DIR] [--listen ADDR] [--workers N] [--drain SECONDS]
   tarae help [serve]
 
 Commands:
@@ -67,7 +75,7 @@ pub const SERVE_HELP: &str = "\
 tarae serve: serves the files of a folder over HTTP/1.1.
 
 Usage:
-  tarae serve [DIR] [--listen ADDR] [--workers N]
+  tarae serve [DIR] [--listen ADDR] [--workers N] [--drain SECONDS]
 
 Arguments:
   DIR              The folder to serve; the current one if not given
@@ -78,12 +86,14 @@ Options:
                    reachable from other machines: everything in DIR becomes public.
   --workers N      Worker threads, each with an event loop [default: one per core]
                    With 1 the whole process is a single thread.
+  --drain SECONDS  How long answers in flight may go on after a signal [default: 30]
   -h, --help       Show this text
   --               What follows is DIR, even if it begins with a dash
 
 It prints `listening on http://ADDR` when it is ready. SIGINT (Ctrl-C) or SIGTERM stops
-it: it accepts no more connections, finishes the answers in flight and exits with 0.
-What is not finished after 30 seconds is cut short. A second signal stops it at once.
+it: it accepts no more connections, closes those that wait for a request or are in the
+middle of its head, finishes the answers in flight and exits with 0. What is not finished
+after the time of --drain is cut short. A second signal stops it at once.
 
 What it does:
   A folder shows its index.html, or else a listing; /dir is redirected to /dir/.
@@ -104,7 +114,7 @@ Examples:
   tarae serve -- -odd-name                 a folder whose name begins with a dash
 
 Exit codes:
-  0  stopped by a signal, everything in flight finished
+  0  stopped by a signal, everything in flight finished or cut short
   1  could not start (folder, address or permission), or stopped by a second signal
   2  the command line is wrong
   3  stopped by a signal, but a request could not even be cut short; it is named on
@@ -177,7 +187,7 @@ fn help(mut args: impl Iterator<Item = OsString>) -> Result<Command, UsageError>
 }
 
 fn serve(mut args: impl Iterator<Item = OsString>) -> Result<Command, UsageError> {
-    let (mut dir, mut listen, mut workers) = (None, None, None);
+    let (mut dir, mut listen, mut workers, mut drain) = (None, None, None, None);
     let mut options_ended = false;
     while let Some(arg) = args.next() {
         if options_ended || !arg.as_encoded_bytes().starts_with(b"-") {
@@ -201,11 +211,15 @@ fn serve(mut args: impl Iterator<Item = OsString>) -> Result<Command, UsageError
                 let value = value(name, inline, &mut args, "a number such as 2")?;
                 once(&mut workers, name, worker_count(&value)?)?;
             }
+            ("--drain", _) => {
+                let value = value(name, inline, &mut args, "a number of seconds such as 30")?;
+                once(&mut drain, name, drain_time(&value)?)?;
+            }
             ("-h" | "--help" | "-V" | "--version", Some(_)) => {
                 return Err(UsageError::new(format!("`{name}` takes no value")));
             }
             _ => {
-                let known = ["--listen", "--workers", "--help", "--version"];
+                let known = ["--listen", "--workers", "--drain", "--help", "--version"];
                 return Err(unknown("option", name, &known));
             }
         }
@@ -214,6 +228,7 @@ fn serve(mut args: impl Iterator<Item = OsString>) -> Result<Command, UsageError
         dir: dir.unwrap_or_else(|| PathBuf::from(".")),
         listen: listen.unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080)),
         workers,
+        drain: drain.unwrap_or(DRAIN),
     }))
 }
 
@@ -291,6 +306,15 @@ fn worker_count(text: &str) -> Result<NonZeroUsize, UsageError> {
         Ok(count) if count.get() <= WORKERS_MAX => Ok(count),
         _ => Err(UsageError::new(format!(
             "`--workers {text}`: not a number of workers; it goes from 1 to {WORKERS_MAX}"
+        ))),
+    }
+}
+
+fn drain_time(text: &str) -> Result<Duration, UsageError> {
+    match text.parse() {
+        Ok(seconds) if seconds <= DRAIN_SECONDS_MAX => Ok(Duration::from_secs(seconds)),
+        _ => Err(UsageError::new(format!(
+            "`--drain {text}`: not a number of seconds; it goes from 0 to {DRAIN_SECONDS_MAX}"
         ))),
     }
 }

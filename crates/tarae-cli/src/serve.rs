@@ -6,6 +6,7 @@ use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use tarae::net::TcpListener;
 use tarae_http::Server;
@@ -15,7 +16,7 @@ use crate::root::Root;
 use crate::site::Site;
 
 /// Serves a folder until SIGINT or SIGTERM, and then until every request in flight is answered, or
-/// 30 seconds are over. A second signal ends the process at once, with status 1; a handler that
+/// the time for that is over. A second signal ends the process at once, with status 1; a handler that
 /// ignores its cancellation, with status 3. See [`Server::serve_until_signal`].
 ///
 /// # Errors
@@ -27,13 +28,15 @@ pub fn run(args: &Serve) -> Result<(), Error> {
     if let Some(workers) = args.workers {
         runtime = runtime.workers(workers.get());
     }
-    let outcome = runtime.run(|| serve(Site::new(root), args.listen));
+    let outcome = runtime.run(|| serve(Site::new(root), args.listen, args.drain));
     outcome.map_err(|cause| Error(cause.to_string()))?
 }
 
-fn serve(site: Site, addr: SocketAddr) -> Result<(), Error> {
+fn serve(site: Site, addr: SocketAddr, drain: Duration) -> Result<(), Error> {
     let listener = TcpListener::bind(addr).map_err(|cause| Error::listen(addr, &cause))?;
-    let server = Server::new(site).max_connections(connections());
+    let server = Server::new(site)
+        .max_connections(connections())
+        .drain_timeout(drain);
     server
         .serve_until_signal(listener, announce)
         .map_err(Error::system)

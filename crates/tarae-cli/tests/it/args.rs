@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tarae_cli::args::{Command, HELP, SERVE_HELP, Serve, parse};
 
@@ -16,6 +17,7 @@ fn check(line: &[&str], dir: &str, listen: &str, workers: Option<usize>) {
         dir: PathBuf::from(dir),
         listen: listen.parse().unwrap(),
         workers: workers.map(|n| NonZeroUsize::new(n).unwrap()),
+        drain: Duration::from_secs(30),
     });
     assert_eq!(read(line), Ok(want), "{line:?}");
 }
@@ -60,6 +62,20 @@ fn serve_has_defaults_for_everything() {
 }
 
 #[test]
+fn the_time_to_drain_is_in_seconds() {
+    for (line, want) in [
+        (&["serve", "--drain", "0"][..], 0),
+        (&["serve", "--drain=5"], 5),
+        (&["serve", "site", "--drain", "86400"], 86_400),
+    ] {
+        let Ok(Command::Serve(serve)) = read(line) else {
+            panic!("{line:?}")
+        };
+        assert_eq!(serve.drain, Duration::from_secs(want), "{line:?}");
+    }
+}
+
+#[test]
 fn a_folder_need_not_be_utf8() {
     let dir = OsString::from_vec(b"caf\xe9".to_vec());
     let Ok(Command::Serve(serve)) = parse(["serve".into(), dir.clone()]) else {
@@ -97,6 +113,7 @@ fn help_fits_a_terminal_and_names_every_option() {
     for word in [
         "--listen",
         "--workers",
+        "--drain",
         "DIR",
         "127.0.0.1:8080",
         "SIGTERM",
@@ -201,6 +218,14 @@ fn errors_in_values_say_what_to_write() {
         (
             &["serve", "--workers", "1025"],
             &["`--workers 1025`", "1024"],
+        ),
+        (&["serve", "--drain"], &["`--drain` needs a number"]),
+        (&["serve", "--drain", "-1"], &["`--drain -1`", "0 to 86400"]),
+        (&["serve", "--drain", "1.5"], &["`--drain 1.5`"]),
+        (&["serve", "--drain", "86401"], &["`--drain 86401`"]),
+        (
+            &["serve", "--drain=1", "--drain=1"],
+            &["`--drain`", "twice"],
         ),
         (
             &["serve", "--workers=1", "--workers=1"],

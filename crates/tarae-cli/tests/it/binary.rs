@@ -5,10 +5,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::Instant;
 
 use rustix::process::Signal;
 
-use crate::client::{Client, Running, get, until};
+use crate::client::{Client, PATIENCE, Running, get, until};
 use crate::temp::Temp;
 
 /// Bytes that repeat after a prime number of them only, so that no misplaced block goes unseen.
@@ -258,6 +259,50 @@ fn sigterm_finishes_what_is_in_flight() {
 #[test]
 fn sigint_finishes_what_is_in_flight() {
     check_signal(Signal::INT);
+}
+
+/// Connections on which nothing is under way, or not yet a whole head, hold up no drain, however
+/// long that may be.
+#[test]
+fn what_has_not_arrived_is_closed_at_once() {
+    let temp = Temp::new();
+    temp.write("a.txt", "a");
+    let options = ["--workers", "1", "--drain", "86400"];
+    let mut server = Running::start(temp.path(), &options);
+    let mut unused = server.connect();
+    let mut half = server.connect();
+    half.send("GET /a.txt HTTP/1.1\r\nHo");
+    let mut second_half = server.connect();
+    second_half.send(get("/a.txt") + "GET /a.txt HTTP/1.1\r\nHost: test\r\n\r");
+    assert_eq!(second_half.reply().text(), "a");
+    // With one worker, what was sent before has been looked at when this is answered.
+    let mut idle = server.connect();
+    for _ in 0..3 {
+        idle.send(get("/a.txt"));
+        assert_eq!(idle.reply().text(), "a");
+    }
+    server.signal(Signal::TERM);
+    for client in [&mut unused, &mut half, &mut second_half, &mut idle] {
+        assert_eq!(client.rest(), b"", "there was nothing to answer");
+    }
+    assert_eq!(server.exit_status().code(), Some(0));
+}
+
+/// At the deadline a download that goes on is cut short, which is no failure.
+#[test]
+fn at_the_deadline_a_download_is_cut_short() {
+    let temp = Temp::new();
+    let len = 32 * 1024 * 1024;
+    temp.write("big.bin", pattern(len));
+    let options = ["--workers", "1", "--drain", "0"];
+    let mut server = Running::start(temp.path(), &options);
+    let mut download = start_download(&server);
+    let begin = Instant::now();
+    server.signal(Signal::TERM);
+    assert_eq!(server.exit_status().code(), Some(0));
+    // Neither the time that is the default nor that for a client that does not read is used up.
+    assert!(begin.elapsed() < PATIENCE / 3, "{:?}", begin.elapsed());
+    assert!(download.rest().len() < len);
 }
 
 #[test]
