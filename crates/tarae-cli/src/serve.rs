@@ -16,8 +16,8 @@ use crate::root::Root;
 use crate::site::Site;
 
 /// Serves a folder until SIGINT or SIGTERM, and then until every request in flight is answered, or
-/// the time for that is over. A second signal ends the process at once, with status 1; a handler that
-/// ignores its cancellation, with status 3. See [`Server::serve_until_signal`].
+/// the time for that is over. A second signal ends the process at once, with status 1; a handler
+/// that ignores its cancellation, with status 3. See [`Server::serve_until_signal`].
 ///
 /// # Errors
 ///

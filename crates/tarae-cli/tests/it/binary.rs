@@ -288,6 +288,76 @@ fn what_has_not_arrived_is_closed_at_once() {
     assert_eq!(server.exit_status().code(), Some(0));
 }
 
+/// A request whose head has come before the signal is in flight: its body is waited for, and the
+/// client is told that nothing more will be answered.
+#[test]
+fn what_is_in_flight_is_answered_with_connection_close() {
+    let temp = Temp::new();
+    temp.write("a.txt", "a");
+    let options = ["--workers", "1", "--drain", "86400"];
+    let mut server = Running::start(temp.path(), &options);
+    let mut client = begin_request(&server);
+    server.signal(Signal::TERM);
+    until("the port is closed", || {
+        TcpStream::connect(server.addr).is_err()
+    });
+    client.send("body");
+    let reply = client.reply();
+    assert_eq!((reply.status, reply.text()), (200, "a"));
+    assert_eq!(reply.field("connection"), Some("close"));
+    assert_eq!(client.rest(), b"");
+    assert_eq!(server.exit_status().code(), Some(0));
+}
+
+/// Sends a request of which the body is still to come. Its head has arrived when this returns: with
+/// one worker, what was sent before has been looked at when a later connection is answered twice.
+fn begin_request(server: &Running) -> Client {
+    let mut client = server.connect();
+    client.send("GET /a.txt HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\n\r\n");
+    let mut other = server.connect();
+    for _ in 0..3 {
+        // Answered without a look at the folder.
+        other.send("OPTIONS * HTTP/1.1\r\nHost: test\r\n\r\n");
+        assert_eq!(other.reply().status, 204);
+    }
+    client
+}
+
+/// A handler that cannot be cancelled, since the disk does not answer: it is named, and the process
+/// ends with 3.
+#[test]
+fn a_request_that_cannot_be_cut_short_is_named() {
+    if Command::new("strace").arg("-V").output().is_err() {
+        println!("not checked: `strace`, which holds up system calls, is not installed");
+        return;
+    }
+    let temp = Temp::new();
+    temp.write("root/a.txt", "a");
+    let (root, errors) = (temp.join("root"), temp.join("errors"));
+    let errors = errors.to_str().unwrap();
+    let shell = "exec \"$@\" 2>\"$0\"";
+    // The first one is made at the start, later ones take longer than the server waits. With `-D`,
+    // the server and not strace is this process's child.
+    let rule = "inject=openat2:delay_enter=16s:when=2+";
+    let strace = ["strace", "-D", "-f", "-q", "-o", "/dev/null", "-e", rule];
+    let launcher = [&["sh", "-c", shell, errors][..], &strace].concat();
+    // If the body comes too late, the request is cancelled before its handler is called.
+    let ends = (0..3).map(|_| {
+        let options = ["--workers", "1", "--drain", "1"];
+        let mut server = Running::start_by(&launcher, &root, &options);
+        let mut client = begin_request(&server);
+        server.signal(Signal::TERM);
+        until("the port is closed", || {
+            TcpStream::connect(server.addr).is_err()
+        });
+        client.send("body");
+        server.exit_status().code()
+    });
+    assert_eq!(ends.into_iter().find(|end| *end != Some(0)), Some(Some(3)));
+    let said = std::fs::read_to_string(errors).unwrap();
+    assert!(said.contains("GET /a.txt: coroutine "), "{said}");
+}
+
 /// At the deadline a download that goes on is cut short, which is no failure.
 #[test]
 fn at_the_deadline_a_download_is_cut_short() {

@@ -21,7 +21,14 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(dir: &Path, options: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_tarae"))
+        Self::start_by(&[], dir, options)
+    }
+
+    /// By way of `launcher`, a program with arguments, or directly.
+    pub(crate) fn start_by(launcher: &[&str], dir: &Path, options: &[&str]) -> Self {
+        let words = [launcher, &[env!("CARGO_BIN_EXE_tarae")]].concat();
+        let mut child = Command::new(words[0])
+            .args(&words[1..])
             .arg("serve")
             .arg(dir)
             .args(["--listen", "127.0.0.1:0"])
