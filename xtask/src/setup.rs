@@ -23,6 +23,11 @@ const NEEDED: &[(&str, &str, &str)] = &[
         "chromium",
         "a real browser shows a page of `tarae serve` in the smoke test",
     ),
+    (
+        "strace",
+        "strace",
+        "tests count a server's system calls, and have them fail",
+    ),
     ("timeout", "coreutils", "bounds programs that could hang"),
 ];
 
