@@ -12,6 +12,7 @@ mod harness;
 mod head;
 mod host;
 mod limits;
+mod limits_doc;
 mod multipart;
 mod peer;
 mod plaintext;
