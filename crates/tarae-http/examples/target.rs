@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use tarae::net::TcpListener;
+use tarae_http::http::header::{ALLOW, HeaderValue};
 use tarae_http::http::{Method, StatusCode};
 use tarae_http::{Limits, Request, Response, Server};
 
@@ -25,7 +26,8 @@ fn answer(request: &mut Request) -> Response {
     match (request.path(), request.method()) {
         ("/", &Method::GET | &Method::HEAD) => Response::text("OK"),
         ("/", &Method::POST) => Response::bytes(request.body().to_vec()),
-        ("/", _) => Response::new(StatusCode::METHOD_NOT_ALLOWED),
+        ("/", _) => Response::new(StatusCode::METHOD_NOT_ALLOWED)
+            .with_header(ALLOW, HeaderValue::from_static("GET, HEAD, POST")),
         ("/echo", _) => Response::bytes(lines(request.headers(), b": ")),
         ("/cookie", _) => Response::bytes(lines(request.cookies(), b"=")),
         _ => Response::new(StatusCode::NOT_FOUND),
@@ -54,7 +56,7 @@ fn set(options: &mut Options, name: &str, value: &str) -> Option<()> {
         Duration::try_from_secs_f64(seconds).ok()
     };
     match name {
-        "--listen" => options.listen = value.to_owned(),
+        "--listen" if !value.is_empty() => options.listen = value.to_owned(),
         "--model" if value == "coroutine" => {}
         "--workers" => options.workers = value.parse().ok().filter(|count| *count > 0)?,
         "--head-timeout" => limits.head_timeout = seconds()?,
@@ -92,7 +94,11 @@ fn main() -> ExitCode {
     while let Some(name) = arguments.next() {
         let value = arguments.next().unwrap_or_default();
         if set(&mut options, &name, &value).is_none() {
-            eprintln!("target: cannot use `{name} {value}`\n{USAGE}");
+            let reason = match &*name {
+                "--model" => ": the only model is `coroutine`",
+                _ => "",
+            };
+            eprintln!("target: cannot use `{name} {value}`{reason}\n{USAGE}");
             return ExitCode::from(2);
         }
     }

@@ -35,4 +35,5 @@ mod simulated_pace;
 mod sockets;
 mod streaming;
 mod streams_example;
+mod target;
 mod unsized_answers;

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Instant;
 
 use crate::host::{Client, GET, GIVE_UP};
-use crate::program::Program;
+use crate::program::{Program, path};
 
 const HELLO: &str = "GET /plaintext HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -72,14 +72,8 @@ fn a_signal_ends_it() {
 #[test]
 fn a_port_that_is_taken_is_named() {
     let program = Program::start(&[], "1");
-    let own = std::env::current_exe().expect("a running program has a path");
-    let path = own
-        .ancestors()
-        .nth(2)
-        .expect("PROFILE")
-        .join("examples/plaintext");
     let addr = program.addr.to_string();
-    let output = Command::new(path)
+    let output = Command::new(path("plaintext"))
         .args(["--listen", &addr])
         .output()
         .expect("started");

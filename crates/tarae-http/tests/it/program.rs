@@ -1,4 +1,4 @@
-//! `examples/plaintext` as a process of its own, with what can be seen of it from outside.
+//! An example as a process of its own, with what can be seen of it from outside.
 //!
 //! Used by the tests that need a process: its descriptors, its system calls, its end.
 
@@ -11,6 +11,9 @@ use std::{fs, thread};
 
 use crate::host::{Client, GIVE_UP};
 
+/// Where an example is to listen.
+pub(crate) const ANY_PORT: &str = "127.0.0.1:0";
+
 /// A running server. Dropping it kills the process.
 pub(crate) struct Program {
     child: Child,
@@ -19,19 +22,25 @@ pub(crate) struct Program {
 }
 
 /// Where cargo puts examples: beside the folder of this test's own program.
-fn path() -> PathBuf {
+pub(crate) fn path(example: &str) -> PathBuf {
     let own = std::env::current_exe().expect("a running program has a path");
     let profile = own.ancestors().nth(2).expect("it lies in PROFILE/deps");
-    let path = profile.join("examples/plaintext");
+    let path = profile.join("examples").join(example);
     let remedy = "run `cargo build -p tarae-http --examples`";
     assert!(path.exists(), "{}: {remedy}", path.display());
     path
 }
 
 impl Program {
-    /// Starts it by way of `launcher`, a program with arguments, or directly.
+    /// Starts `plaintext` by way of `launcher`, a program with arguments, or directly.
     pub(crate) fn start(launcher: &[&str], workers: &str) -> Program {
-        let own = path();
+        let arguments = ["--listen", ANY_PORT, "--workers", workers];
+        Program::example("plaintext", launcher, &arguments)
+    }
+
+    /// Starts an example with these arguments, `ANY_PORT` among them.
+    pub(crate) fn example(name: &str, launcher: &[&str], arguments: &[&str]) -> Program {
+        let own = path(name);
         let mut command = match launcher {
             [] => Command::new(own),
             [first, others @ ..] => {
@@ -40,7 +49,7 @@ impl Program {
                 command
             }
         };
-        command.args(["--listen", "127.0.0.1:0", "--workers", workers]);
+        command.args(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("started");
         let mut output = BufReader::new(child.stdout.take().expect("piped"));

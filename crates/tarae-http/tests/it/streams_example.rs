@@ -1,49 +1,13 @@
 //! `examples/streams`, as its first lines say it is used.
 
-use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::io::Read;
 
-use crate::host::Client;
 use crate::peer::{after_head, unchunk};
-
-struct Example(Child, SocketAddr);
-
-impl Example {
-    fn start() -> Example {
-        let own = std::env::current_exe().expect("a running program has a path");
-        let profile = own.ancestors().nth(2).expect("it lies in PROFILE/deps");
-        let path = profile.join("examples/streams");
-        let remedy = "run `cargo build -p tarae-http --examples`";
-        assert!(path.exists(), "{}: {remedy}", path.display());
-        let mut command = Command::new(path);
-        command.arg("127.0.0.1:0").stdout(Stdio::piped());
-        let mut child = command.spawn().expect("started");
-        let mut line = String::new();
-        let mut output = BufReader::new(child.stdout.take().expect("piped"));
-        output.read_line(&mut line).expect("UTF-8");
-        let addr = line.trim_end().strip_prefix("listening on http://");
-        Example(
-            child,
-            addr.expect("it says so").parse().expect("an address"),
-        )
-    }
-
-    fn client(&self) -> Client {
-        Client::connect(self.1)
-    }
-}
-
-impl Drop for Example {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+use crate::program::{ANY_PORT, Program};
 
 #[test]
 fn uploads_forms_files_and_events() {
-    let example = Example::start();
+    let example = Program::example("streams", &[], &[ANY_PORT]);
     let mut client = example.client();
 
     client.send("PUT /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 3000000\r\n\r\n");
@@ -66,7 +30,7 @@ fn uploads_forms_files_and_events() {
     client.send(post("--c\r\n"));
     assert_eq!(client.answer().status, "400");
 
-    let itself = std::fs::read(format!("/proc/{}/exe", example.0.id())).expect("it runs");
+    let itself = std::fs::read(format!("/proc/{}/exe", example.id())).expect("it runs");
     assert!(example.client().get("/self").body == itself);
     assert_eq!(example.client().get("/elsewhere").status, "404");
 
