@@ -8,6 +8,7 @@ mod conformance;
 mod conforms;
 mod connections;
 mod fuzzed;
+mod half_close;
 mod harness;
 mod head;
 mod host;
