@@ -24,6 +24,7 @@ mod served;
 mod server;
 mod server_descriptors;
 mod server_drain;
+mod server_faults;
 mod server_files;
 mod server_guards;
 mod server_idle;
