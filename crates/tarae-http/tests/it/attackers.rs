@@ -9,8 +9,10 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use rustix::net::connect;
 use rustix::net::sockopt::{set_socket_linger, set_socket_recv_buffer_size};
-use rustix::net::{AddressFamily, SocketType, connect, socket};
+
+use crate::host::inet_socket;
 
 /// A kind of attack.
 pub(crate) struct Kind {
@@ -120,7 +122,7 @@ struct Caller {
 
 impl Caller {
     fn call(addr: SocketAddr, kind: &Kind) -> Caller {
-        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+        let socket = inet_socket();
         if kind.reads_little {
             set_socket_recv_buffer_size(&socket, 4096).expect("settable");
         }

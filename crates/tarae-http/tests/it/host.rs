@@ -4,6 +4,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -149,8 +150,8 @@ impl Client {
 
     /// Connects from an address of its own; all of 127.0.0.0/8 are this machine's.
     pub(crate) fn from(source: [u8; 4], addr: SocketAddr) -> Client {
-        use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
-        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+        use rustix::net::{bind, connect};
+        let socket = inet_socket();
         bind(&socket, &SocketAddr::from((source, 0))).expect("free");
         connect(&socket, &addr).expect("it listens");
         Client::of(socket.into())
@@ -225,6 +226,13 @@ impl Client {
         let found = answers(&self.rest(), &[false; 64]);
         found.into_iter().map(|answer| answer.status).collect()
     }
+}
+
+/// A TCP socket that the processes of other tests do not inherit.
+pub(crate) fn inet_socket() -> OwnedFd {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+    let (family, flags) = (AddressFamily::INET, SocketFlags::CLOEXEC);
+    socket_with(family, SocketType::STREAM, flags, None).expect("a socket")
 }
 
 /// The length of the first answer, once all of it is there.
