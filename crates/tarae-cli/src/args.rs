@@ -10,6 +10,8 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tarae_http::Model;
+
 /// What the command line asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
@@ -30,7 +32,9 @@ pub struct Serve {
     pub dir: PathBuf,
     /// The address to listen on.
     pub listen: SocketAddr,
-    /// How many worker threads; none lets the runtime choose.
+    /// What serves a connection.
+    pub model: Model,
+    /// How many worker threads; none lets the runtime choose. Only coroutines have any.
     pub workers: Option<NonZeroUsize>,
     /// How long answers in flight may go on after a signal.
     pub drain: Duration,
@@ -43,6 +47,16 @@ pub struct UsageError(String);
 /// More workers than this is a typing error: each is a thread with an event loop of its own.
 pub const WORKERS_MAX: usize = 1024;
 
+/// What `tarae serve` takes.
+const OPTIONS: &[&str] = &[
+    "--listen",
+    "--model",
+    "--workers",
+    "--drain",
+    "--help",
+    "--version",
+];
+
 /// How long answers in flight may go on after a signal if nothing else is said.
 const DRAIN: Duration = Duration::from_secs(30);
 /// A longer drain, beyond a day, is a typing error.
@@ -53,7 +67,7 @@ pub const HELP: &str = "\
 tarae: serves a folder over HTTP. Blocking code inside, an event loop underneath.
 
 Usage:
-  tarae serve [DIR] [--listen ADDR] [--workers N] [--drain SECONDS]
+  tarae serve [DIR] [--listen ADDR] [--model MODEL] [--workers N] [--drain SECONDS]
   tarae help [serve]
 
 Commands:
@@ -75,7 +89,7 @@ pub const SERVE_HELP: &str = "\
 tarae serve: serves the files of a folder over HTTP/1.1.
 
 Usage:
-  tarae serve [DIR] [--listen ADDR] [--workers N] [--drain SECONDS]
+  tarae serve [DIR] [--listen ADDR] [--model MODEL] [--workers N] [--drain SECONDS]
 
 Arguments:
   DIR              The folder to serve; the current one if not given
@@ -84,8 +98,13 @@ Options:
   --listen ADDR    IP address and port to listen on [default: 127.0.0.1:8080]
                    Port 0 takes a free port. Use 0.0.0.0:PORT or [::]:PORT to be
                    reachable from other machines: everything in DIR becomes public.
+  --model MODEL    What serves a connection [default: coroutine]
+                     coroutine   a coroutine for each request under way
+                     thread      a thread for each connection
+                     event-loop  one thread for all of them
+                     reactor     that, and a pool of threads for the handlers
   --workers N      Worker threads, each with an event loop [default: one per core]
-                   With 1 the whole process is a single thread.
+                   With 1 the whole process is a single thread. Coroutines only.
   --drain SECONDS  How long answers in flight may go on after a signal [default: 30]
   -h, --help       Show this text
   --               What follows is DIR, even if it begins with a dash
@@ -187,7 +206,8 @@ fn help(mut args: impl Iterator<Item = OsString>) -> Result<Command, UsageError>
 }
 
 fn serve(mut args: impl Iterator<Item = OsString>) -> Result<Command, UsageError> {
-    let (mut dir, mut listen, mut workers, mut drain) = (None, None, None, None);
+    let (mut dir, mut listen, mut model) = (None, None, None);
+    let (mut workers, mut drain) = (None, None);
     let mut options_ended = false;
     while let Some(arg) = args.next() {
         if options_ended || !arg.as_encoded_bytes().starts_with(b"-") {
@@ -207,6 +227,10 @@ fn serve(mut args: impl Iterator<Item = OsString>) -> Result<Command, UsageError
                 let value = value(name, inline, &mut args, "an address such as 127.0.0.1:8080")?;
                 once(&mut listen, name, address(&value)?)?;
             }
+            ("--model", _) => {
+                let value = value(name, inline, &mut args, "a model such as thread")?;
+                once(&mut model, name, model_of(&value)?)?;
+            }
             ("--workers", _) => {
                 let value = value(name, inline, &mut args, "a number such as 2")?;
                 once(&mut workers, name, worker_count(&value)?)?;
@@ -219,14 +243,20 @@ fn serve(mut args: impl Iterator<Item = OsString>) -> Result<Command, UsageError
                 return Err(UsageError::new(format!("`{name}` takes no value")));
             }
             _ => {
-                let known = ["--listen", "--workers", "--drain", "--help", "--version"];
-                return Err(unknown("option", name, &known));
+                return Err(unknown("option", name, OPTIONS));
             }
         }
+    }
+    let model = model.unwrap_or_default();
+    if workers.is_some() && model != Model::Coroutine {
+        return Err(UsageError::new(format!(
+            "`--workers` is for the model coroutine; the model {model} has no workers"
+        )));
     }
     Ok(Command::Serve(Serve {
         dir: dir.unwrap_or_else(|| PathBuf::from(".")),
         listen: listen.unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080)),
+        model,
         workers,
         drain: drain.unwrap_or(DRAIN),
     }))
@@ -299,6 +329,14 @@ fn address(text: &str) -> Result<SocketAddr, UsageError> {
         return wrong(format!("the address is missing, as in 127.0.0.1:{port}"));
     }
     wrong("write it like 127.0.0.1:8080 or [::1]:8080, with a port up to 65535".to_owned())
+}
+
+fn model_of(text: &str) -> Result<Model, UsageError> {
+    let known: Vec<_> = Model::ALL.iter().map(|model| model.name()).collect();
+    text.parse().map_err(|_| {
+        let all = known.join(", ");
+        UsageError::new(format!("`--model {text}`: not a model; there are {all}"))
+    })
 }
 
 fn worker_count(text: &str) -> Result<NonZeroUsize, UsageError> {

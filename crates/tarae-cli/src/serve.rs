@@ -6,10 +6,9 @@ use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
 
 use tarae::net::TcpListener;
-use tarae_http::Server;
+use tarae_http::{Model, Server};
 
 use crate::args::Serve;
 use crate::root::Root;
@@ -24,31 +23,39 @@ use crate::site::Site;
 /// When the folder or the address cannot be used or the runtime cannot start.
 pub fn run(args: &Serve) -> Result<(), Error> {
     let root = Root::open(&args.dir).map_err(|cause| Error::folder(&args.dir, &cause))?;
+    let serve = || serve(Site::new(root), args);
+    if args.model != Model::Coroutine {
+        return serve();
+    }
     let mut runtime = tarae::Builder::new();
     if let Some(workers) = args.workers {
         runtime = runtime.workers(workers.get());
     }
-    let outcome = runtime.run(|| serve(Site::new(root), args.listen, args.drain));
+    let outcome = runtime.run(serve);
     outcome.map_err(|cause| Error(cause.to_string()))?
 }
 
-fn serve(site: Site, addr: SocketAddr, drain: Duration) -> Result<(), Error> {
+fn serve(site: Site, args: &Serve) -> Result<(), Error> {
+    let addr = args.listen;
     let listener = TcpListener::bind(addr).map_err(|cause| Error::listen(addr, &cause))?;
     let server = Server::new(site)
-        .max_connections(connections())
-        .drain_timeout(drain);
+        .model(args.model)
+        .max_connections(connections(args.model))
+        .drain_timeout(args.drain);
     server
         .serve_until_signal(listener, announce)
         .map_err(Error::system)
 }
 
-/// How many connections there may be: each may hold its socket and the file that it is sent.
-fn connections() -> usize {
+/// How many connections there may be: each may hold its socket and the file that it is sent, and
+/// what a thread waits with.
+fn connections(model: Model) -> usize {
     /// For the runtime, the listener, the folder and the standard streams.
     const OWN: u64 = 64;
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     let descriptors = limit.current.unwrap_or(u64::MAX);
-    let connections = descriptors.saturating_sub(OWN) / 2;
+    let each = if model == Model::Coroutine { 2 } else { 3 };
+    let connections = descriptors.saturating_sub(OWN) / each;
     usize::try_from(connections).unwrap_or(usize::MAX).max(1)
 }
 

@@ -93,7 +93,8 @@ impl Handler for Site {
         // Methods are refused here, before any body is read, so that `call` never sees them.
         let allowed = HeaderValue::from_static("GET, HEAD, OPTIONS");
         let refusal = match *head.method() {
-            Method::GET | Method::HEAD => return Plan::default(),
+            // Files may have to be waited for.
+            Method::GET | Method::HEAD => return Plan::default().off_loop(),
             Method::OPTIONS => Response::new(StatusCode::NO_CONTENT),
             _ => plain(StatusCode::METHOD_NOT_ALLOWED),
         };

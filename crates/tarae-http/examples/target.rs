@@ -15,9 +15,9 @@ use std::time::Duration;
 use tarae::net::TcpListener;
 use tarae_http::http::header::{ALLOW, HeaderValue};
 use tarae_http::http::{Method, StatusCode};
-use tarae_http::{Limits, Request, Response, Server};
+use tarae_http::{Limits, Model, Request, Response, Server};
 
-const USAGE: &str = "usage: target [--listen ADDRESS] [--model coroutine] [--workers N]
+const USAGE: &str = "usage: target [--listen ADDRESS] [--model MODEL] [--workers N]
   [--head-timeout SECONDS] [--body-timeout SECONDS] [--write-timeout SECONDS]
   [--idle-timeout SECONDS] [--request-timeout SECONDS|none] [--rate BYTES-PER-SECOND]
   [--requests N|none] [--body-limit BYTES]";
@@ -44,6 +44,8 @@ fn lines<N: AsRef<[u8]>, V: AsRef<[u8]>>(
 
 struct Options {
     listen: String,
+    model: Model,
+    /// Of the runtime, for the model that has one.
     workers: usize,
     limits: Limits,
 }
@@ -57,7 +59,7 @@ fn set(options: &mut Options, name: &str, value: &str) -> Option<()> {
     };
     match name {
         "--listen" if !value.is_empty() => options.listen = value.to_owned(),
-        "--model" if value == "coroutine" => {}
+        "--model" => options.model = value.parse().ok()?,
         "--workers" => options.workers = value.parse().ok().filter(|count| *count > 0)?,
         "--head-timeout" => limits.head_timeout = seconds()?,
         "--body-timeout" => limits.body_timeout = seconds()?,
@@ -75,18 +77,24 @@ fn set(options: &mut Options, name: &str, value: &str) -> Option<()> {
 }
 
 fn run(options: Options) -> std::io::Result<()> {
-    let runtime = tarae::Builder::new().workers(options.workers);
-    runtime.run(|| {
+    let (model, workers) = (options.model, options.workers);
+    let serve = || {
         let listener = TcpListener::bind(options.listen)?;
         println!("listening on http://{}", listener.local_addr()?);
         std::io::stdout().flush()?;
-        Server::new(answer).limits(options.limits).serve(listener)
-    })?
+        let server = Server::new(answer).limits(options.limits);
+        server.model(model).serve(listener)
+    };
+    match model {
+        Model::Coroutine => tarae::Builder::new().workers(workers).run(serve)?,
+        _ => serve(),
+    }
 }
 
 fn main() -> ExitCode {
     let mut options = Options {
         listen: "127.0.0.1:8080".into(),
+        model: Model::default(),
         workers: 1,
         limits: Limits::default(),
     };
@@ -94,9 +102,9 @@ fn main() -> ExitCode {
     while let Some(name) = arguments.next() {
         let value = arguments.next().unwrap_or_default();
         if set(&mut options, &name, &value).is_none() {
-            let reason = match &*name {
-                "--model" => ": the only model is `coroutine`",
-                _ => "",
+            let reason = match value.parse::<Model>() {
+                Err(error) if name == "--model" => format!(": {error}"),
+                _ => String::new(),
             };
             eprintln!("target: cannot use `{name} {value}`{reason}\n{USAGE}");
             return ExitCode::from(2);

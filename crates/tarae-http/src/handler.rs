@@ -91,6 +91,8 @@ pub struct Plan {
     pub(crate) streams: bool,
     /// Instead of the server's, if there is one.
     pub(crate) timeout: Option<Option<Duration>>,
+    /// Whether an event loop's thread may call the handler itself, if that is said.
+    pub(crate) on_loop: Option<bool>,
     pub(crate) reject: Option<Box<Response>>,
 }
 
@@ -152,6 +154,69 @@ impl Plan {
     /// ```
     pub fn timeout(mut self, timeout: Option<Duration>) -> Self {
         self.timeout = Some(timeout);
+        self
+    }
+
+    /// Marks a handler that is short and does no I/O that waits: under
+    /// [`Model::Reactor`](crate::Model::Reactor) the event loop's thread calls it itself, which
+    /// spares the way to a thread of the pool and back. While it runs nobody else is served. A call
+    /// of Tarae's that would block there is reported, or refused: see
+    /// [`Server::strict`](crate::Server::strict). Other models pay no heed to it.
+    ///
+    /// ```
+    /// use tarae_http::{Handler, Head, Plan, Request, Response};
+    ///
+    /// struct Site;
+    ///
+    /// impl Handler for Site {
+    ///     fn plan(&self, head: &Head) -> Plan {
+    ///         match head.path() {
+    ///             "/health" => Plan::default().on_loop(),
+    ///             _ => Plan::default(),
+    ///         }
+    ///     }
+    ///
+    ///     fn call(&self, request: &mut Request) -> Response {
+    ///         match request.path() {
+    ///             "/health" => Response::text("well"),
+    ///             path => Response::text(format!("{path}: {} bytes", request.body().len())),
+    ///         }
+    ///     }
+    /// }
+    /// # let answer = tarae_http::answer(Site, b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n");
+    /// # assert!(answer.ends_with(b"\r\n\r\nwell"));
+    /// ```
+    pub fn on_loop(mut self) -> Self {
+        self.on_loop = Some(true);
+        self
+    }
+
+    /// Marks a handler that waits or takes long. Under
+    /// [`Model::EventLoop`](crate::Model::EventLoop) it is called in a thread of its own, so that
+    /// the others go on. Other models pay no heed to it.
+    ///
+    /// ```
+    /// use tarae_http::{Handler, Head, Plan, Request, Response};
+    ///
+    /// struct Files;
+    ///
+    /// impl Handler for Files {
+    ///     fn plan(&self, _: &Head) -> Plan {
+    ///         Plan::default().off_loop()
+    ///     }
+    ///
+    ///     fn call(&self, _: &mut Request) -> Response {
+    ///         match tarae::fs::read_to_string("/proc/loadavg") {
+    ///             Ok(text) => Response::text(text),
+    ///             Err(error) => Response::text(error.to_string()),
+    ///         }
+    ///     }
+    /// }
+    /// # let answer = tarae_http::answer(Files, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    /// # assert!(answer.starts_with(b"HTTP/1.1 200 "));
+    /// ```
+    pub fn off_loop(mut self) -> Self {
+        self.on_loop = Some(false);
         self
     }
 

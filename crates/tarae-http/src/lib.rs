@@ -48,4 +48,4 @@ pub use limits::Limits;
 pub use network::{Network, ParseNetworkError};
 pub use request::{BodyReader, Head, Request};
 pub use response::{Body, Response};
-pub use server::{Running, Server, Stopped};
+pub use server::{Model, ParseModelError, Running, Server, Stopped};

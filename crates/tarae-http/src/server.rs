@@ -1,42 +1,45 @@
-//! The server on Tarae's coroutines: what it is made of, and how it is started.
+//! The server: what it is made of, and how it is started.
 //!
-//! Used by programs. `acceptor` takes connections, `arrival` looks at who comes, `exchange` reads,
-//! calls and writes, `drain` ends it all; `guards` are the limits, `connections` and `roster` say
-//! who is there. One acceptor hands each connection to the worker with the fewest. A connection
-//! that is idle is its state and nothing else: no coroutine, no stack, no buffer; when data comes,
-//! a coroutine is made for it and borrows buffers from its worker's pool. All protocol decisions
-//! are `conn`'s; nothing here looks at bytes.
+//! Used by programs. `acceptor` takes connections and gives them to one of the `models`, `arrival`
+//! looks at who comes, `exchange` reads, calls and writes, `drain` ends it all; `guards` are the
+//! limits, `connections` and `roster` say who is there. All protocol decisions are `conn`'s;
+//! nothing here looks at bytes.
 
 mod acceptor;
 mod arrival;
 mod connections;
 mod drain;
+mod evented;
 mod exchange;
 mod guards;
 mod local;
+mod looping;
+mod models;
 mod roster;
 mod wire;
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::HeaderValue;
+use tarae::cancel::CancelToken;
 use tarae::net::TcpListener;
-use tarae::thread;
 
 use crate::{Handler, Limits, Network};
-use acceptor::accept;
 use connections::Connections;
-use drain::Stop;
 pub use drain::{Running, Stopped};
 use guards::Guards;
+pub use models::{Model, ParseModelError};
 use roster::Roster;
 
 /// How long requests in flight may take to be answered when the server stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// How many handlers may be on the pool at once, and how many requests in line for it.
+const POOL_THREADS: usize = 64;
+const POOL_QUEUE: usize = 1024;
 
 /// An HTTP/1.1 server: a handler, limits, and a listener to serve.
 ///
@@ -69,6 +72,11 @@ pub struct Server<H> {
     name: Option<HeaderValue>,
     guards: Guards,
     drain_timeout: Duration,
+    model: Model,
+    stack_size: Option<usize>,
+    pool_threads: usize,
+    pool_queue: usize,
+    strict: bool,
 }
 
 impl<H: Handler> Server<H> {
@@ -80,6 +88,11 @@ impl<H: Handler> Server<H> {
             name: Some(HeaderValue::from_static("tarae")),
             guards: Guards::default(),
             drain_timeout: DRAIN_TIMEOUT,
+            model: Model::default(),
+            stack_size: None,
+            pool_threads: POOL_THREADS,
+            pool_queue: POOL_QUEUE,
+            strict: false,
         }
     }
 
@@ -105,7 +118,8 @@ impl<H: Handler> Server<H> {
     /// The default is the number of descriptors that the process may have (RLIMIT_NOFILE, the soft
     /// limit, when the server is made) less an eighth of it, which is left to the program for its
     /// own files and sockets: at least 32 and at most 1,024. Of 1,024 descriptors connections get
-    /// 896. Set it lower if handlers open a descriptor for each request.
+    /// 896; half as many where a thread serves each, since a thread that waits has a descriptor of
+    /// its own. Set it lower if handlers open a descriptor for each request.
     ///
     /// # Panics
     ///
@@ -113,6 +127,7 @@ impl<H: Handler> Server<H> {
     pub fn max_connections(mut self, max: usize) -> Server<H> {
         assert!(max > 0, "a server needs at least one connection");
         self.guards.connections_max = max;
+        self.guards.connections_set = true;
         self
     }
 
@@ -177,6 +192,61 @@ impl<H: Handler> Server<H> {
         self
     }
 
+    /// Sets what serves a connection: [`Model::Coroutine`] unless it is set. The handler, the
+    /// limits and what clients see are the same under each; only coroutines need a runtime.
+    ///
+    /// ```no_run
+    /// use tarae::net::TcpListener;
+    /// use tarae_http::{Model, Request, Response, Server};
+    ///
+    /// // On a plain thread: there is no runtime.
+    /// let listener = TcpListener::bind("127.0.0.1:8080")?;
+    /// Server::new(|_: &mut Request| Response::text("hello"))
+    ///     .model(Model::Thread)
+    ///     .serve(listener)?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn model(mut self, model: Model) -> Server<H> {
+        self.model = model;
+        self
+    }
+
+    /// The size of the stack of a thread that serves a connection, in bytes, where the
+    /// [model](Server::model) has such threads. Default: that of `std::thread`, 2 MiB. (Those of
+    /// coroutines are the runtime's: [`tarae::Builder::stack_size`].)
+    pub fn thread_stack_size(mut self, bytes: usize) -> Server<H> {
+        self.stack_size = Some(bytes);
+        self
+    }
+
+    /// How many handlers may run on threads of the pool at once under [`Model::Reactor`]; 64 unless
+    /// it is set. They are threads of the [blocking pool](tarae::offload::Pool::Blocking).
+    ///
+    /// # Panics
+    ///
+    /// When it is zero.
+    pub fn pool_threads(mut self, max: usize) -> Server<H> {
+        assert!(max > 0, "a pool needs at least one thread");
+        self.pool_threads = max;
+        self
+    }
+
+    /// How many requests may stand in line for the pool under [`Model::Reactor`]; 1,024 unless it
+    /// is set. A further one is answered with 503 and `Retry-After`, and its connection kept.
+    pub fn pool_queue(mut self, max: usize) -> Server<H> {
+        self.pool_queue = max;
+        self
+    }
+
+    /// Whether calls of Tarae's that would block the thread of an event loop fail with
+    /// [`WouldBlockLoop`](tarae::event::WouldBlockLoop) instead of being reported on standard
+    /// error, once for each place. Default: no. Only models that call handlers on a loop have such
+    /// a thread.
+    pub fn strict(mut self, yes: bool) -> Server<H> {
+        self.strict = yes;
+        self
+    }
+
     /// Serves `listener` in the calling coroutine until that is cancelled, for instance because the
     /// runtime ends. What is being answered then goes on; everything else is closed.
     ///
@@ -185,8 +255,7 @@ impl<H: Handler> Server<H> {
     /// When the listener fails for good, or no runtime is running; see [`start`](Server::start).
     pub fn serve(self, listener: TcpListener) -> io::Result<()> {
         let shared = self.into_shared()?;
-        let result = accept(&listener, &shared);
-        drop(listener);
+        let result = shared.core.model.serve(listener, &shared);
         shared.core.begin_stop();
         shared.connections.end_waiting();
         result
@@ -242,13 +311,7 @@ impl<H: Handler> Server<H> {
     /// When the listener has no address, no runtime is running, or the
     /// [PROXY protocol](Server::proxy_protocol) is asked for and nobody is trusted.
     pub fn start(self, listener: TcpListener) -> io::Result<Running> {
-        let local_addr = listener.local_addr()?;
-        let shared = self.into_shared()?;
-        let stop: Arc<dyn Stop> = Arc::clone(&shared) as _;
-        let acceptor = thread::Builder::new()
-            .name(format!("acceptor of {local_addr}"))
-            .spawn(move || accept(&listener, &shared))?;
-        Ok(Running::new(stop, acceptor, local_addr))
+        drain::start(self.into_shared()?, listener)
     }
 
     fn into_shared(self) -> io::Result<Arc<Shared<H>>> {
@@ -259,8 +322,15 @@ impl<H: Handler> Server<H> {
         let core = Core {
             limits: self.limits,
             name: self.name,
-            guards: self.guards.complete(),
+            guards: self.guards.complete(self.model.descriptors()),
             drain_timeout: self.drain_timeout,
+            model: self.model,
+            stack_size: self.stack_size,
+            pool_threads: self.pool_threads,
+            pool_queue: self.pool_queue,
+            strict: self.strict,
+            ended: Mutex::new(None),
+            cancelled: CancelToken::new(),
             roster: Roster::default(),
             stopping: AtomicBool::new(false),
         };
@@ -279,12 +349,25 @@ struct Core {
     name: Option<HeaderValue>,
     guards: Guards,
     drain_timeout: Duration,
+    model: Model,
+    stack_size: Option<usize>,
+    pool_threads: usize,
+    pool_queue: usize,
+    strict: bool,
+    /// How it has ended, where the model has seen to that.
+    ended: Mutex<Option<Stopped>>,
+    /// Threads that serve connections run inside of it.
+    cancelled: CancelToken,
     roster: Roster,
     /// See `connections::Connection` for the order in which this and the sockets are looked at.
     stopping: AtomicBool,
 }
 
 impl Core {
+    fn ended(&self) -> MutexGuard<'_, Option<Stopped>> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn begin_stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
     }

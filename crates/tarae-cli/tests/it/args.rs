@@ -6,6 +6,8 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tarae_http::Model;
+
 use tarae_cli::args::{Command, HELP, SERVE_HELP, Serve, parse};
 
 fn read(line: &[&str]) -> Result<Command, String> {
@@ -16,6 +18,7 @@ fn check(line: &[&str], dir: &str, listen: &str, workers: Option<usize>) {
     let want = Command::Serve(Serve {
         dir: PathBuf::from(dir),
         listen: listen.parse().unwrap(),
+        model: Model::Coroutine,
         workers: workers.map(|n| NonZeroUsize::new(n).unwrap()),
         drain: Duration::from_secs(30),
     });
@@ -59,6 +62,28 @@ fn serve_has_defaults_for_everything() {
         home,
         Some(1),
     );
+}
+
+#[test]
+fn a_model_is_one_of_the_list() {
+    for model in Model::ALL {
+        let Ok(Command::Serve(serve)) = read(&["serve", "--model", model.name()]) else {
+            panic!("{model}");
+        };
+        assert_eq!(serve.model, *model);
+        assert!(SERVE_HELP.contains(&format!("\n                     {model}  ")));
+    }
+    check_errors(&[
+        (
+            &["serve", "--model", "threads"],
+            &["`--model threads`", "thread, event-loop"],
+        ),
+        (&["serve", "--model"], &["`--model` needs a model"]),
+        (
+            &["serve", "--model=thread", "--workers=2"],
+            &["`--workers`", "coroutine"],
+        ),
+    ]);
 }
 
 #[test]
@@ -114,6 +139,7 @@ fn help_fits_a_terminal_and_names_every_option() {
         "--listen",
         "--workers",
         "--drain",
+        "--model",
         "DIR",
         "127.0.0.1:8080",
         "SIGTERM",

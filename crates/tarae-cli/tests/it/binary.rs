@@ -8,6 +8,7 @@ use std::process::{Command, Output};
 use std::time::Instant;
 
 use rustix::process::Signal;
+use tarae_http::Model;
 
 use crate::client::{Client, PATIENCE, Running, get, until};
 use crate::temp::Temp;
@@ -218,6 +219,23 @@ fn one_worker_is_one_thread() {
     assert_eq!(download.read(1).len(), 1);
 }
 
+#[test]
+fn a_connection_has_a_thread_of_its_own() {
+    let temp = Temp::new();
+    let server = Running::start(temp.path(), &["--model", "thread"]);
+    let before = server.threads();
+    let mut clients = [server.connect(), server.connect(), server.connect()];
+    for client in &mut clients {
+        client.send(get("/none"));
+        assert_eq!(client.reply().status, 404);
+    }
+    let with = server.threads();
+    drop(clients);
+    until("the threads end", || server.threads() == with - 3);
+    // A pool for files may have come meanwhile.
+    assert!(with >= before + 3, "{before}, then {with}");
+}
+
 /// Begins to download `/big.bin` and does not read on. The client's small buffer and the server's,
 /// which Linux lets grow to some megabytes, hold less than the file: the server must wait.
 fn start_download(server: &Running) -> Client {
@@ -230,11 +248,11 @@ fn start_download(server: &Running) -> Client {
 }
 
 #[track_caller]
-fn check_signal(signal: Signal) {
+fn check_signal(model: &str, signal: Signal) {
     let temp = Temp::new();
     let big = pattern(32 * 1024 * 1024);
     temp.write("big.bin", &big);
-    let mut server = Running::start(temp.path(), &[]);
+    let mut server = Running::start(temp.path(), &["--model", model]);
     let mut idle = server.connect();
     idle.send(get("/none"));
     assert_eq!(idle.reply().status, 404);
@@ -253,12 +271,14 @@ fn check_signal(signal: Signal) {
 
 #[test]
 fn sigterm_finishes_what_is_in_flight() {
-    check_signal(Signal::TERM);
+    for model in Model::ALL {
+        check_signal(model.name(), Signal::TERM);
+    }
 }
 
 #[test]
 fn sigint_finishes_what_is_in_flight() {
-    check_signal(Signal::INT);
+    check_signal("coroutine", Signal::INT);
 }
 
 /// Connections on which nothing is under way, or not yet a whole head, hold up no drain, however

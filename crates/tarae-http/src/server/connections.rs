@@ -264,6 +264,13 @@ impl<H> Open<H> {
     }
 }
 
+impl<H> Clone for Open<H> {
+    /// Another holder: the connection is closed when the last one drops it.
+    fn clone(&self) -> Open<H> {
+        Open(Arc::clone(&self.0))
+    }
+}
+
 impl<H> Deref for Open<H> {
     type Target = Connection<H>;
 

@@ -10,18 +10,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tarae::cancel::{CancelToken, cancel_coroutines, timeout};
-use tarae::inspect;
+use tarae::inspect::{self, Coroutine};
 use tarae::net::TcpListener;
 use tarae::signal::{Signal, Signals};
-use tarae::thread::JoinHandle;
+use tarae::sync::oneshot;
 
-use super::acceptor::accept;
 use super::connections::Emptied;
+use super::roster::Who;
 use super::{Core, Shared};
-use crate::Handler;
+use crate::{Handler, Model};
 
 /// How long a handler may go on that has been cancelled: as long as the runtime's default grace.
-const GRACE: Duration = Duration::from_secs(5);
+pub(super) const GRACE: Duration = Duration::from_secs(5);
 /// How long workers may take to say what the last ones wait for.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How much longer the end may take than all that before it is taken for stuck.
@@ -30,23 +30,46 @@ const LATE: Duration = Duration::from_secs(5);
 /// A server that runs. Dropping it lets it go on.
 pub struct Running {
     stop: Arc<dyn Stop>,
-    acceptor: JoinHandle<io::Result<()>>,
+    accepting: CancelToken,
+    /// How accepting has ended.
+    accepted: oneshot::Receiver<io::Result<()>>,
     local_addr: SocketAddr,
 }
 
-impl Running {
-    pub(super) fn new(
-        stop: Arc<dyn Stop>,
-        acceptor: JoinHandle<io::Result<()>>,
-        local_addr: SocketAddr,
-    ) -> Running {
-        Running {
-            stop,
-            acceptor,
-            local_addr,
-        }
-    }
+/// Starts to accept, on the side.
+pub(super) fn start<H: Handler>(
+    shared: Arc<Shared<H>>,
+    listener: TcpListener,
+) -> io::Result<Running> {
+    let local_addr = listener.local_addr()?;
+    let model = shared.core.model;
+    let accepting = CancelToken::new();
+    let (ended, accepted) = oneshot::channel();
+    let running = Running {
+        stop: Arc::clone(&shared) as _,
+        accepting: accepting.clone(),
+        accepted,
+        local_addr,
+    };
+    let accept = move || {
+        let result = accepting.run(|| shared.core.model.serve(listener, &shared));
+        // Nobody may want to know.
+        let _ = ended.send(result);
+    };
+    beside(model, format!("acceptor of {local_addr}"), accept)?;
+    Ok(running)
+}
 
+/// Runs this beside the caller: in a coroutine if the model has them, else on a thread.
+fn beside(model: Model, name: String, f: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    if model.needs_runtime() {
+        tarae::thread::Builder::new().name(name).spawn(f).map(drop)
+    } else {
+        std::thread::Builder::new().name(name).spawn(f).map(drop)
+    }
+}
+
+impl Running {
     /// The address it listens on.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
@@ -64,7 +87,7 @@ impl Running {
     ///
     /// That of the listener.
     pub fn wait(self) -> io::Result<()> {
-        match self.acceptor.join() {
+        match self.accepted.recv() {
             Ok(result) => result,
             Err(error) if error.is_cancelled() => Ok(()),
             Err(error) => Err(io::Error::other(error)),
@@ -83,9 +106,9 @@ impl Running {
     /// cancelled.
     pub fn stop(self) -> Stopped {
         self.stop.begin();
-        self.acceptor.cancel();
+        self.accepting.cancel();
         // The listener is closed when this returns; how it ended does not matter any more.
-        let _ = self.acceptor.join();
+        let _ = self.accepted.recv();
         self.stop.finish()
     }
 }
@@ -110,6 +133,13 @@ impl Stopped {
     pub const AT_ONCE: u8 = 1;
     /// The exit code of a process in which handlers ignored their cancellation.
     pub const STRAGGLERS: u8 = 3;
+
+    pub(super) fn new(cancelled: usize, stragglers: Vec<String>) -> Stopped {
+        Stopped {
+            cancelled,
+            stragglers,
+        }
+    }
 
     /// How many connections had to be cancelled.
     pub fn cancelled(&self) -> usize {
@@ -140,15 +170,24 @@ impl<H: Handler> Stop for Shared<H> {
     }
 
     fn finish(&self) -> Stopped {
+        if let Some(stopped) = self.core.ended().take() {
+            return stopped;
+        }
         let mut stopped = Stopped::default();
         self.connections.end_waiting();
         if self.connections.wait_until_empty(self.core.drain_timeout) != Emptied::No {
             return stopped;
         }
         let at_work = self.core.roster.at_work();
-        let ids: Vec<u64> = at_work.into_iter().map(|(id, _)| id).collect();
-        stopped.cancelled = ids.len();
+        stopped.cancelled = at_work.len();
+        let coroutine = |(who, _)| match who {
+            Who::Coroutine(id) => Some(id),
+            Who::Thread(_) => None,
+        };
+        let ids: Vec<u64> = at_work.into_iter().filter_map(coroutine).collect();
         cancel_coroutines(&ids);
+        // Threads run inside of this.
+        self.core.cancelled.cancel();
         if self.connections.wait_until_empty(GRACE) == Emptied::No {
             stopped.stragglers = stragglers(&self.core);
         }
@@ -161,15 +200,16 @@ impl<H: Handler> Stop for Shared<H> {
 }
 
 /// Those that are still at work, as people are to read it.
-fn stragglers(core: &Core) -> Vec<String> {
+pub(super) fn stragglers(core: &Core) -> Vec<String> {
     let known = inspect::coroutines(PATIENCE);
-    let describe = |(id, request): (u64, String)| {
-        let found = known.iter().find(|coroutine| coroutine.id == Some(id));
+    let describe = |(who, request): (Who, String)| {
+        let is_it = |known: &Coroutine| known.id.map(Who::Coroutine) == Some(who);
+        let found = known.iter().find(|coroutine| is_it(coroutine));
         let state = found.map_or_else(String::new, |coroutine| {
             let (waits_for, site) = (&coroutine.waits_for, coroutine.spawned_at);
             format!(", {waits_for}, spawned at {site}")
         });
-        format!("{}: coroutine {id}{state}", name(&request))
+        format!("{}: {who}{state}", name(&request))
     };
     core.roster.at_work().into_iter().map(describe).collect()
 }
@@ -191,9 +231,12 @@ pub(super) fn serve_until_signal<H: Handler>(
     let local_addr = listener.local_addr()?;
     let signals = Signals::new(&[Signal::INTERRUPT, Signal::TERMINATE])?;
     let (accepting, ended) = (CancelToken::new(), CancelToken::new());
+    // Dropped when nobody watches any more.
+    let (watches, watched) = oneshot::channel::<()>();
     let watch = {
         let (core, accepting, ended) = (shared.core.clone(), accepting.clone(), ended.clone());
         move || {
+            let _watches = watches;
             // Fails if the server has ended by itself.
             if ended.run(|| signals.wait()).is_ok() {
                 core.begin_stop();
@@ -205,15 +248,14 @@ pub(super) fn serve_until_signal<H: Handler>(
             }
         }
     };
-    let watcher = tarae::spawn(watch);
+    beside(shared.core.model, "tarae-signals".to_owned(), watch)?;
     ready(local_addr);
-    let result = accepting.run(|| accept(&listener, shared));
-    drop(listener);
+    let result = accepting.run(|| shared.core.model.serve(listener, shared));
     shared.core.begin_stop();
     let stopped = shared.finish();
     ended.cancel();
     // It has begun the thread, or was cancelled; neither waits.
-    let _ = watcher.join();
+    let _ = watched.recv();
     if !stopped.stragglers.is_empty() {
         end_with(&stopped.stragglers);
     }
@@ -230,7 +272,7 @@ fn watch_drain(core: &Core, signals: &Signals) {
         Ok(Err(_)) => {}
         Err(_) => {
             let at_work = core.roster.at_work().into_iter();
-            let held = at_work.map(|(id, request)| format!("{}: coroutine {id}", name(&request)));
+            let held = at_work.map(|(who, request)| format!("{}: {who}", name(&request)));
             end_with(&held.collect::<Vec<_>>());
         }
     }

@@ -1,96 +1,80 @@
 //! One connection of the server: woken, read, answered, put aside again.
 //!
-//! Started by the acceptor and by `park_until_readable`. All protocol decisions are `conn`'s;
-//! nothing here looks at bytes. A connection that is put aside holds no buffer.
+//! Driven by the models that have a coroutine, a thread or a process for each request under way:
+//! it waits wherever it runs. All protocol decisions are `conn`'s; nothing here looks at bytes.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::rc::Rc;
 use std::time::Duration;
 
-use tarae::net::park_until_readable;
+use tarae::TimedOut;
 use tarae::time::Instant;
-use tarae::{TimedOut, Wake};
 
 use super::Core;
 use super::arrival::arrive;
-use super::connections::{Connection, Open};
+use super::connections::Connection;
 use super::guards::Entered;
-use super::local::{Lent, Local};
+use super::local::Local;
 use super::roster::Entry;
 use super::wire::{self, Pace, Wire, positive};
-use crate::conn::{Conn, Context, Event};
+use crate::conn::{Buffers, Conn, Context, Event};
 use crate::handler::{call_contained, plan_contained};
 use crate::{CommonHeaders, Handler, Limits, Plan, Response};
 
-/// A connection's first moments: on its worker, in the coroutine that the acceptor spawned.
-pub(super) fn begin<H: Handler>(open: Open<H>) {
-    if !arrive(&open) {
-        return;
+/// A connection's first moments. False if it is to be closed.
+pub(super) fn admit<H>(connection: &Connection<H>) -> bool {
+    if !arrive(connection) {
+        return false;
     }
     // Answers leave at once; without the option they still leave.
-    let _ = open.stream.set_nodelay(true);
-    let timeout = positive(open.server().core.limits.write_timeout);
+    let _ = connection.stream.set_nodelay(true);
+    let timeout = positive(connection.server().core.limits.write_timeout);
     // A time-out that is not zero is never refused.
-    let _ = open.stream.set_write_timeout(Some(timeout));
-    resume(open, Wake::Ready);
-}
-
-/// Goes on with an idle connection, in a coroutine made for it.
-fn resume<H: Handler>(open: Open<H>, wake: Wake) {
-    if wake == Wake::TimedOut {
-        return;
-    }
-    let core = &open.server().core;
-    let local = Local::of(core);
-    open.work();
-    let Lent { buffers, entry } = local.borrow(core);
-    entry.begin();
-    let mut exchange = Exchange {
-        connection: &open,
-        core,
-        local: &local,
-        entry: &entry,
-        conn: open.parked().resume(buffers),
-        head_deadline: None,
-        body_pace: Pace::default(),
-        own_timeout: None,
-        write_pace: None,
-        last: wake == Wake::Cancelled,
-    };
-    let end = exchange.run();
-    let conn = exchange.conn;
-    match end {
-        End::Idle => {
-            let (parked, buffers) = conn.park();
-            open.park(&parked);
-            entry.end();
-            local.give_back(Lent { buffers, entry });
-            park_until_readable(open, local.idle_until(), resume);
-        }
-        End::Close { linger } => {
-            let buffers = conn.into_buffers();
-            if linger {
-                // The answer has been sent; whatever goes wrong now is the peer's affair.
-                let _ = wire::linger(&open.stream, wire::LINGER_TIME);
-            }
-            entry.end();
-            local.give_back(Lent { buffers, entry });
-        }
-    }
+    let _ = connection.stream.set_write_timeout(Some(timeout));
+    true
 }
 
 /// How an exchange ends.
-enum End {
+pub(super) enum End {
     /// There is nothing more to do now.
     Idle,
     /// The connection is to be closed, and as [`Event::Close`] says.
     Close { linger: bool },
 }
 
+/// Why an exchange cannot go on now on an event loop.
+pub(super) enum Pause {
+    /// It waits for the socket.
+    Wait(Wait),
+    /// The handler is to be called elsewhere, by [`Exchange::call_only`].
+    Call,
+    /// What comes next waits by itself, so it is to go on elsewhere.
+    Leave,
+}
+
+/// What a connection waits for that does not block.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wait {
+    pub(super) for_room: bool,
+    /// Then it is over.
+    pub(super) until: Option<Instant>,
+}
+
+/// Where an exchange runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// It may wait: in a coroutine, on a thread.
+    Own,
+    /// On the thread of an event loop, where nothing may wait.
+    Loop,
+    /// As above; and handlers that are not marked for it are not called there.
+    LoopWithPool,
+}
+
 const CLOSE: End = End::Close { linger: false };
 
 /// A connection with its buffers, while there is something to do.
-struct Exchange<'a, H> {
+pub(super) struct Exchange<'a, H> {
     connection: &'a Connection<H>,
     core: &'a Core,
     local: &'a Local,
@@ -105,16 +89,204 @@ struct Exchange<'a, H> {
     write_pace: Option<Pace>,
     /// The runtime ends: what has arrived is answered, nothing more.
     last: bool,
+    place: Place,
+    /// Whether an event loop may call the handler itself, if the plan says so.
+    on_loop: Option<bool>,
+    /// Since when, and for what, it waits that does not block.
+    wait: Option<(Instant, Wait)>,
+}
+
+/// An exchange between two events of a loop.
+pub(super) struct Kept {
+    conn: Box<Conn>,
+    head_deadline: Option<Instant>,
+    body_pace: Pace,
+    own_timeout: Option<Option<Duration>>,
+    write_pace: Option<Pace>,
+    on_loop: Option<bool>,
+    wait: Option<(Instant, Wait)>,
+}
+
+impl Kept {
+    /// Nothing has been read yet.
+    pub(super) fn new<H>(connection: &Connection<H>, buffers: Buffers) -> Kept {
+        Kept {
+            conn: connection.parked().resume(buffers),
+            head_deadline: None,
+            body_pace: Pace::default(),
+            own_timeout: None,
+            write_pace: None,
+            on_loop: None,
+            wait: None,
+        }
+    }
 }
 
 impl<'a, H: Handler> Exchange<'a, H> {
-    /// Reads, calls, writes until there is nothing more to do now.
-    fn run(&mut self) -> End {
-        match self.read_at_once() {
-            Ok(true) => {}
-            Ok(false) => return self.idle(),
-            Err(_) => return CLOSE,
+    /// Goes on with what was kept.
+    pub(super) fn resume(
+        connection: &'a Connection<H>,
+        local: &'a Local,
+        entry: &'a Entry,
+        kept: Kept,
+        place: Place,
+    ) -> Exchange<'a, H> {
+        Exchange {
+            connection,
+            core: &connection.server().core,
+            local,
+            entry,
+            conn: kept.conn,
+            head_deadline: kept.head_deadline,
+            body_pace: kept.body_pace,
+            own_timeout: kept.own_timeout,
+            write_pace: kept.write_pace,
+            last: false,
+            place,
+            on_loop: kept.on_loop,
+            wait: kept.wait,
         }
+    }
+
+    pub(super) fn keep(self) -> Kept {
+        Kept {
+            conn: self.conn,
+            head_deadline: self.head_deadline,
+            body_pace: self.body_pace,
+            own_timeout: self.own_timeout,
+            write_pace: self.write_pace,
+            on_loop: self.on_loop,
+            wait: self.wait,
+        }
+    }
+
+    /// The time for what it waits for is over.
+    pub(super) fn timed_out(&mut self) -> Result<End, Pause> {
+        match self.wait.take() {
+            Some((_, wait)) if !wait.for_room => {
+                let common = self.local.common();
+                let limits = &self.core.limits;
+                self.conn.timed_out(Context {
+                    limits,
+                    common: &common,
+                });
+                self.go_on()
+            }
+            _ => Ok(CLOSE),
+        }
+    }
+
+    /// Calls the handler, and nothing else.
+    pub(super) fn call_only(&mut self) -> Response {
+        match self.enter() {
+            Ok(_entered) => {
+                let handler = &self.connection.server().handler;
+                self.local.in_time(self.own_timeout, || {
+                    call_contained(handler, &mut self.conn.request())
+                })
+            }
+            Err(response) => *response,
+        }
+    }
+
+    /// Goes on with what `call_only` gave.
+    pub(super) fn answer(&mut self, response: Response) -> Result<End, Pause> {
+        self.local.refresh();
+        self.drain_if_last();
+        let common = self.local.common();
+        let limits = &self.core.limits;
+        self.conn.respond(
+            response,
+            Context {
+                limits,
+                common: &common,
+            },
+        );
+        self.go_on()
+    }
+
+    /// The connection takes up work, in this coroutine or thread. `last`: what has arrived is
+    /// answered, nothing more.
+    pub(super) fn begin(
+        connection: &'a Connection<H>,
+        local: &'a Local,
+        entry: &'a Entry,
+        buffers: Buffers,
+        last: bool,
+    ) -> Exchange<'a, H> {
+        connection.work();
+        entry.begin();
+        Exchange {
+            connection,
+            core: &connection.server().core,
+            local,
+            entry,
+            conn: connection.parked().resume(buffers),
+            head_deadline: None,
+            body_pace: Pace::default(),
+            own_timeout: None,
+            write_pace: None,
+            last,
+            place: Place::Own,
+            on_loop: None,
+            wait: None,
+        }
+    }
+
+    /// Nothing more is to be done now; gives the buffers back.
+    pub(super) fn park(self) -> Buffers {
+        let (parked, buffers) = self.conn.park();
+        self.connection.park(&parked);
+        self.entry.end();
+        buffers
+    }
+
+    /// The connection is to be closed; `linger` as [`End::Close`] says.
+    pub(super) fn close(self, linger: bool) -> Buffers {
+        let buffers = self.conn.into_buffers();
+        if linger {
+            // The answer has been sent; whatever goes wrong now is the peer's affair.
+            let _ = wire::linger(&self.connection.stream, wire::LINGER_TIME);
+        }
+        self.entry.end();
+        buffers
+    }
+
+    /// Takes what has arrived, then as `go_on`.
+    pub(super) fn start(&mut self) -> Result<End, Pause> {
+        match self.read_at_once() {
+            Ok(true) => self.go_on(),
+            Ok(false) => Ok(self.idle()),
+            Err(_) => Ok(CLOSE),
+        }
+    }
+
+    /// As `start`, where it may wait.
+    pub(super) fn run(&mut self) -> End {
+        self.start().unwrap_or(CLOSE)
+    }
+
+    /// Waits for the next request, then as `run`.
+    pub(super) fn run_until(&mut self, idle_until: Option<Instant>) -> End {
+        let now = Instant::now();
+        let left = idle_until.map_or(Duration::MAX, |until| until.duration_since(now));
+        if !self.may_wait() {
+            return CLOSE;
+        }
+        let stream = &self.connection.stream;
+        let came = stream
+            .set_read_timeout(Some(positive(left)))
+            .and_then(|()| stream.peek(&mut [0]));
+        // Nothing is taken out of the socket before this: see `Connection::end_if_waiting`.
+        self.connection.work();
+        match came {
+            Ok(count) if count > 0 => self.run(),
+            _ => CLOSE,
+        }
+    }
+
+    /// Reads, calls, writes until there is nothing more to do now. Pauses only on event loops.
+    pub(super) fn go_on(&mut self) -> Result<End, Pause> {
         let mut common = self.local.common();
         loop {
             let context = Context {
@@ -123,17 +295,33 @@ impl<'a, H: Handler> Exchange<'a, H> {
             };
             self.drain_if_last();
             let result = match self.conn.next(context) {
-                Event::Idle => return self.idle(),
+                Event::Idle => return Ok(self.idle()),
                 Event::ReadHead => self.read_head(context),
                 Event::ReadBody => self.read_body(context),
                 event @ (Event::Plan | Event::Call) => {
                     if event == Event::Plan && !self.plan(context) {
                         continue;
                     }
+                    match self.place {
+                        Place::Own => {}
+                        Place::LoopWithPool if self.on_loop == Some(true) => {}
+                        Place::LoopWithPool => return Err(Pause::Call),
+                        Place::Loop if self.on_loop == Some(false) => return Err(Pause::Leave),
+                        Place::Loop => {}
+                    }
                     match self.call(&mut common) {
-                        Ok(true) => return self.idle(),
+                        Ok(true) => return Ok(self.idle()),
                         result => result.map(drop),
                     }
+                }
+                Event::CallStreaming
+                | Event::Pull
+                | Event::Produce
+                | Event::SendFile
+                | Event::Upgrade
+                    if self.place != Place::Own =>
+                {
+                    return Err(Pause::Leave);
                 }
                 Event::CallStreaming => {
                     self.call_streaming(context);
@@ -157,10 +345,15 @@ impl<'a, H: Handler> Exchange<'a, H> {
                     Ok(())
                 }
                 Event::Write => self.write(),
-                Event::Close { linger } => return End::Close { linger },
+                Event::Close { linger } => return Ok(End::Close { linger }),
             };
-            if result.is_err() {
-                return CLOSE;
+            if let Err(error) = result {
+                return match self.wait {
+                    Some((_, wait)) if error.kind() == ErrorKind::WouldBlock => {
+                        Err(Pause::Wait(wait))
+                    }
+                    _ => Ok(CLOSE),
+                };
             }
         }
     }
@@ -176,6 +369,7 @@ impl<'a, H: Handler> Exchange<'a, H> {
             plan_contained(&self.connection.server().handler, self.conn.head())
         };
         self.own_timeout = plan.timeout;
+        self.on_loop = plan.on_loop;
         self.conn.planned(plan, context);
         self.conn.is_call_due()
     }
@@ -283,9 +477,14 @@ impl<'a, H: Handler> Exchange<'a, H> {
 
     /// Takes what has arrived, without waiting. False if nothing has.
     fn read_at_once(&mut self) -> io::Result<bool> {
-        self.connection.stream.set_nonblocking(true)?;
+        let own = self.place == Place::Own;
+        if own {
+            self.connection.stream.set_nonblocking(true)?;
+        }
         let result = (&mut &self.connection.stream).read(self.conn.space());
-        self.connection.stream.set_nonblocking(false)?;
+        if own {
+            self.connection.stream.set_nonblocking(false)?;
+        }
         match result {
             Ok(count) => {
                 self.conn.received(count);
@@ -298,17 +497,19 @@ impl<'a, H: Handler> Exchange<'a, H> {
 
     /// Waits for more of a head. Its time runs from when its first bytes were seen.
     fn read_head(&mut self, context: Context<'_>) -> io::Result<()> {
-        let now = Instant::now();
+        let since = self.since();
         let until = self
             .head_deadline
-            .or_else(|| now.checked_add(context.limits.head_timeout));
+            .or_else(|| since.checked_add(context.limits.head_timeout));
         self.head_deadline = until;
-        let left = until.map_or(Duration::MAX, |until| until.duration_since(now));
+        let left = until.map_or(Duration::MAX, |until| until.duration_since(since));
         if !self.may_wait() {
             return Err(ErrorKind::ConnectionAborted.into());
         }
         let result = self.read(left, context);
-        self.connection.work();
+        if self.wait.is_none() {
+            self.connection.work();
+        }
         result.map(drop)
     }
 
@@ -319,7 +520,7 @@ impl<'a, H: Handler> Exchange<'a, H> {
             rate_min,
             ..
         } = self.core.limits;
-        let begin = Instant::now();
+        let begin = self.since();
         let patience = self.body_pace.patience(body_timeout, rate_min);
         let count = self.read(patience, context)?;
         self.body_pace.moved(begin, count as u64);
@@ -328,10 +529,22 @@ impl<'a, H: Handler> Exchange<'a, H> {
 
     /// Waits for more of a message, `timeout` at most.
     fn read(&mut self, timeout: Duration, context: Context<'_>) -> io::Result<usize> {
-        self.connection
-            .stream
-            .set_read_timeout(Some(positive(timeout)))?;
-        let result = (&mut &self.connection.stream).read(self.conn.space());
+        match self.receive(timeout) {
+            Err(error) if error.kind() == ErrorKind::TimedOut => {
+                self.conn.timed_out(context);
+                Ok(0)
+            }
+            result => result,
+        }
+    }
+
+    fn receive(&mut self, timeout: Duration) -> io::Result<usize> {
+        let stream = &self.connection.stream;
+        if self.place == Place::Own {
+            stream.set_read_timeout(Some(positive(timeout)))?;
+        }
+        let result = (&mut &*stream).read(self.conn.space());
+        self.note_wait(&result, timeout, false);
         self.local.refresh();
         match result {
             // The end that `Connections` has made, which is no fault of the peer's.
@@ -340,11 +553,27 @@ impl<'a, H: Handler> Exchange<'a, H> {
                 self.conn.received(count);
                 Ok(count)
             }
-            Err(error) if error.kind() == ErrorKind::TimedOut => {
-                self.conn.timed_out(context);
-                Ok(0)
-            }
             Err(error) => Err(error),
+        }
+    }
+
+    /// Since when it waits for what it does next: now, unless an event loop has waited for it.
+    fn since(&self) -> Instant {
+        self.wait.map_or_else(Instant::now, |(since, _)| since)
+    }
+
+    /// On an event loop: notes that the socket has to be waited for, or that it is not any more.
+    #[inline]
+    fn note_wait<T>(&mut self, result: &io::Result<T>, patience: Duration, for_room: bool) {
+        if self.place != Place::Own {
+            self.wait = match result {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    let since = self.since();
+                    let until = since.checked_add(patience);
+                    Some((since, Wait { for_room, until }))
+                }
+                _ => None,
+            };
         }
     }
 
@@ -352,7 +581,12 @@ impl<'a, H: Handler> Exchange<'a, H> {
         let output = self.conn.output();
         if self.write_pace.is_none() {
             // Nearly always all of it is taken at once, and nobody looks at the clock.
-            let count = written((&mut &self.connection.stream).write(output)?)?;
+            let result = (&mut &self.connection.stream).write(output);
+            if self.place != Place::Own && result.is_err() {
+                self.write_pace = Some(Pace::default());
+                return self.write_rest();
+            }
+            let count = written(result?)?;
             self.write_pace = (count < output.len()).then(Pace::default);
             self.conn.wrote(count);
             return Ok(());
@@ -385,14 +619,20 @@ impl<'a, H: Handler> Exchange<'a, H> {
         let mut pace = self.write_pace.unwrap_or_default();
         let patience = pace.patience(limits.write_timeout, limits.rate_min);
         let stream = &self.connection.stream;
-        stream.set_write_timeout(Some(positive(patience)))?;
-        let begin = Instant::now();
+        let own = self.place == Place::Own;
+        if own {
+            stream.set_write_timeout(Some(positive(patience)))?;
+        }
+        let begin = self.since();
         let output = self.conn.output();
-        let count = written((&mut &*stream).write(output)?)?;
+        let length = output.len();
+        let result = (&mut &*stream).write(output);
+        self.note_wait(&result, patience, true);
+        let count = written(result?)?;
         pace.moved(begin, count as u64);
-        self.write_pace = (count < output.len()).then_some(pace);
+        self.write_pace = (count < length).then_some(pace);
         self.conn.wrote(count);
-        if self.write_pace.is_none() {
+        if own && self.write_pace.is_none() {
             stream.set_write_timeout(Some(positive(limits.write_timeout)))?;
         }
         Ok(())

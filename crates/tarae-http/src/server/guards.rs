@@ -25,6 +25,8 @@ const LEFT_MAX: usize = 1024;
 #[derive(Debug)]
 pub(super) struct Guards {
     pub(super) connections_max: usize,
+    /// Whether that was set.
+    pub(super) connections_set: bool,
     pub(super) per_address_max: Option<u32>,
     pub(super) in_flight_max: Option<usize>,
     pub(super) trusted: Vec<Network>,
@@ -39,6 +41,7 @@ impl Default for Guards {
     fn default() -> Guards {
         Guards {
             connections_max: connections_of(descriptors()),
+            connections_set: false,
             per_address_max: None,
             in_flight_max: None,
             trusted: Vec::new(),
@@ -77,8 +80,11 @@ impl Guards {
         is_trusted(&self.trusted, address)
     }
 
-    /// All is set.
-    pub(super) fn complete(mut self) -> Guards {
+    /// All is set. Each connection takes so many descriptors.
+    pub(super) fn complete(mut self, each: usize) -> Guards {
+        if !self.connections_set {
+            self.connections_max = (self.connections_max / each).max(1);
+        }
         self.looks = self.in_flight_max.is_some() || !self.trusted.is_empty();
         self
     }

@@ -4,8 +4,9 @@
 //! Written by `exchange` for every request, so it must cost next to nothing: an entry belongs to
 //! the buffers that a connection works with, and is a few words that are stored without order.
 //! Whoever reads them may find the begin of one request and the rest of another of the same
-//! connection. That is for people to read; the number of the coroutine is one word.
+//! connection. That is for people to read; the number of the coroutine or thread is one word.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -15,17 +16,53 @@ use crate::request::NOTED_BYTES;
 /// How much of a request's head is kept, in words.
 const WORDS: usize = NOTED_BYTES / 8;
 
+/// Marks the number of a thread, which is one of the system's.
+const THREAD: u64 = 1 << 63;
+
+#[cold]
+fn thread_id() -> u64 {
+    THREAD | rustix::thread::gettid().as_raw_nonzero().get() as u64
+}
+
+/// Who is at work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Who {
+    /// By their numbers.
+    Coroutine(u64),
+    Thread(u64),
+}
+
+impl Who {
+    fn of(id: u64) -> Option<Who> {
+        match id {
+            0 => None,
+            id if id & THREAD != 0 => Some(Who::Thread(id & !THREAD)),
+            id => Some(Who::Coroutine(id)),
+        }
+    }
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Who::Coroutine(id) => write!(f, "coroutine {id}"),
+            Who::Thread(id) => write!(f, "thread {id}"),
+        }
+    }
+}
+
 /// One that may be at work.
 #[derive(Debug, Default)]
 pub(super) struct Entry {
-    /// The number of its coroutine; 0 if there is none.
+    /// Who it is; 0 if there is nobody.
     id: AtomicU64,
     head: [AtomicU64; WORDS],
 }
 
 impl Entry {
+    /// The calling coroutine or thread takes up work.
     pub(super) fn begin(&self) {
-        let id = tarae::inspect::coroutine_id().unwrap_or(0);
+        let id = tarae::inspect::coroutine_id().unwrap_or_else(thread_id);
         self.id.store(id, Ordering::Release);
     }
 
@@ -86,12 +123,15 @@ impl Roster {
         entry
     }
 
-    /// The coroutines at work, by number, each with what it was asked for last.
-    pub(super) fn at_work(&self) -> Vec<(u64, String)> {
+    /// Those at work, each with what it was asked for last.
+    pub(super) fn at_work(&self) -> Vec<(Who, String)> {
         let entries = self.entries();
         let entries = entries.iter().filter_map(Weak::upgrade);
-        let all = entries.map(|entry| (entry.id.load(Ordering::Acquire), entry.request()));
-        all.filter(|(id, _)| *id != 0).collect()
+        let at_work = |entry: Arc<Entry>| {
+            let who = Who::of(entry.id.load(Ordering::Acquire))?;
+            Some((who, entry.request()))
+        };
+        entries.filter_map(at_work).collect()
     }
 }
 
@@ -119,7 +159,7 @@ mod tests {
             }
             assert_eq!(roster.at_work(), []);
             entry.id.store(7, Ordering::Release);
-            assert_eq!(roster.at_work(), [(7, want.to_owned())]);
+            assert_eq!(roster.at_work(), [(Who::Coroutine(7), want.to_owned())]);
         }
     }
 

@@ -120,9 +120,9 @@ pub(super) fn positive(timeout: Duration) -> Duration {
 }
 
 /// What is read and thrown away of a peer that goes on sending after the last answer.
-const LINGER_BYTES: usize = 256 * 1024;
+pub(super) const LINGER_BYTES: usize = 256 * 1024;
 /// How long such a peer may be silent.
-const LINGER_SILENCE: Duration = Duration::from_secs(2);
+pub(super) const LINGER_SILENCE: Duration = Duration::from_secs(2);
 /// How long all that may take.
 pub(super) const LINGER_TIME: Duration = Duration::from_secs(5);
 

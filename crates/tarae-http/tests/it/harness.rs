@@ -4,7 +4,11 @@
 use std::sync::Mutex;
 
 use tarae_http::conn::{Buffers, Conn, Context, Event, Parked};
+use tarae_http::http::HeaderName;
 use tarae_http::{CommonHeaders, Handler, Head, Limits, Plan, Request, Response};
+
+/// What the handler saw, in its answer.
+const SEEN: HeaderName = HeaderName::from_static("x-seen");
 
 /// More steps than any test needs: a connection that goes round in circles fails here.
 const STEPS_MAX: usize = 1_000_000;
@@ -30,8 +34,14 @@ pub(crate) fn came_of(input: &[u8], piece: usize, limits: &Limits, end: bool) ->
     run(&witness, input.chunks(piece), limits, end).summary(&witness, input)
 }
 
-/// A handler that notes what it is called with and answers `ok`; a path that is a number asks
-/// for that status.
+/// What is answered to `input` and the end of the peer's side.
+pub(crate) fn answered(input: &[u8], limits: &Limits) -> Vec<u8> {
+    let pieces = input.chunks(usize::MAX);
+    run(&Witness::default(), pieces, limits, true).output
+}
+
+/// A handler that notes what it is called with and answers `ok`, with the note in a field; a path
+/// that is a number asks for that status.
 #[derive(Default)]
 pub(crate) struct Witness {
     pub(crate) seen: Mutex<Vec<Seen>>,
@@ -79,11 +89,11 @@ impl Handler for Witness {
             .parse()
             .ok()
             .filter(|code| (100..1000).contains(code));
-        self.seen
-            .lock()
-            .expect("not poisoned")
-            .push(Seen { line, host, body });
-        let response = Response::text("ok");
+        let seen = Seen { line, host, body };
+        let note = seen.described().escape_default().to_string();
+        let note = note.parse().expect("a field's value");
+        self.seen.lock().expect("not poisoned").push(seen);
+        let response = Response::text("ok").with_header(SEEN, note);
         match (status, request.path()) {
             (Some(code), _) => response.with_status(self::status(code)),
             (None, "/close") => response.with_close(),

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tarae::inspect::{self, Coroutine};
 use tarae::net::TcpListener;
-use tarae_http::{Handler, Running, Server, Stopped};
+use tarae_http::{Handler, Model, Running, Server, Stopped};
 
 use crate::harness::{Answer, answers};
 
@@ -20,8 +20,38 @@ pub(crate) const GIVE_UP: Duration = Duration::from_secs(30);
 
 pub(crate) const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
+/// The model that servers of tests have: that of this variable, if it is set. See `models`.
+pub(crate) const MODEL: &str = "TARAE_HTTP_TEST_MODEL";
+
+pub(crate) fn model() -> Model {
+    let name = std::env::var(MODEL).ok();
+    name.map_or_else(Model::default, |name| name.parse().expect("a model"))
+}
+
 /// What the runtime's main coroutine is to do.
 type Order = Box<dyn FnOnce(&mut Option<Running>) + Send>;
+
+/// Looks at the sockets of the server at `addr` again and again, until it has read all that was
+/// sent.
+pub(crate) fn until_read(addr: SocketAddr) {
+    let begin = Instant::now();
+    let port = format!(":{:04X}", addr.port());
+    let is_unread = |line: &str| {
+        let mut words = line.split_whitespace().skip(1);
+        let is_ours = words.next().is_some_and(|local| local.ends_with(&port));
+        // The remote address and the state stand between.
+        let queues = words.nth(2).and_then(|queues| queues.split_once(':'));
+        is_ours && queues.is_some_and(|(_, unread)| unread != "00000000")
+    };
+    loop {
+        let all = std::fs::read_to_string("/proc/net/tcp").expect("there are sockets");
+        if !all.lines().any(is_unread) {
+            return;
+        }
+        assert!(begin.elapsed() < GIVE_UP, "it does not read");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
 
 /// A running server. Dropping it ends the runtime and waits for that.
 pub(crate) struct Host {
@@ -32,6 +62,10 @@ pub(crate) struct Host {
 
 impl Host {
     pub(crate) fn start(workers: usize, server: Server<impl Handler>) -> Host {
+        let server = match model() {
+            Model::Coroutine => server,
+            other => server.model(other),
+        };
         let (orders, to_do) = tarae::sync::mpsc::channel::<Order>();
         let (started, start) = mpsc::channel();
         let (ends, ended) = mpsc::channel();
@@ -85,8 +119,12 @@ impl Host {
         }
     }
 
-    /// Looks at the connections' coroutines again and again, until `f` is content with them.
+    /// Looks at the connections' coroutines again and again, until `f` is content with them. Where
+    /// connections have none: until all that was sent has been read.
     pub(crate) fn until(&self, f: impl Fn(&[Coroutine]) -> bool + Send + 'static) {
+        if model() != Model::Coroutine {
+            return until_read(self.addr);
+        }
         let seen = self.order(move |_| {
             loop {
                 let mut all = inspect::coroutines(GIVE_UP);

@@ -14,6 +14,7 @@ mod head;
 mod host;
 mod limits;
 mod limits_doc;
+mod models;
 mod multipart;
 mod peer;
 mod plaintext;

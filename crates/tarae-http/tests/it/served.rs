@@ -9,9 +9,9 @@ use std::{fs, thread};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tarae::net::TcpListener;
-use tarae_http::{Handler, Server};
+use tarae_http::{Handler, Model, Server};
 
-use crate::host::{Client, GIVE_UP};
+use crate::host::{Client, GIVE_UP, model};
 
 const VARIABLE: &str = "TARAE_HTTP_TEST_SERVED";
 
@@ -77,12 +77,19 @@ pub(crate) fn served_by<H: Handler>(
 }
 
 fn serve(server: Server<impl Handler>) {
-    let runtime = tarae::Builder::new().workers(1);
-    let outcome = runtime.run(|| {
+    let model = model();
+    let serve = || {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        server.serve_until_signal(listener, |addr| println!("listening on {addr}"))
-    });
-    outcome.expect("everything ended").expect("it served");
+        let ready = |addr| println!("listening on {addr}");
+        server.model(model).serve_until_signal(listener, ready)
+    };
+    let outcome = if model == Model::Coroutine {
+        let runtime = tarae::Builder::new().workers(1);
+        runtime.run(serve).expect("everything ended")
+    } else {
+        serve()
+    };
+    outcome.expect("it served");
 }
 
 impl Served {

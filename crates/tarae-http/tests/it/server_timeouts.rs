@@ -102,7 +102,7 @@ fn an_idle_connection_is_closed_in_silence() {
     let mut client = host.client();
     client.send(GET);
     assert_eq!(client.statuses(), ["200"]);
-    host.until(|all| all.is_empty());
+    host.until_open(0);
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn a_client_that_does_not_read_is_dropped() {
     assert_eq!(client.answer_head().status, "200");
     other.get("/");
     // Nothing more is read: the other connection is the only one left.
-    host.until(|all| all.len() == 1);
+    host.until_open(1);
     assert_eq!(other.get("/").status, "200");
     let mut rest = Vec::new();
     // The end, in order or not, of an answer that has no end.

@@ -146,7 +146,7 @@ fn whoever_is_not_reset_gets_the_right_answers_in_order() {
                 .workers(1 + (seed % 3) as usize)
                 .resets(resets),
         );
-        put_aside += report.trace.as_str().matches("server/exchange.rs").count();
+        put_aside += report.trace.as_str().matches("models/coroutine.rs").count();
         for (number, (received, result)) in report.value.into_iter().enumerate() {
             let count = check_answers(seed, number, &received);
             match result {

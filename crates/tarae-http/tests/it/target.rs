@@ -4,6 +4,8 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tarae_http::Model;
+
 use crate::harness::Answer;
 use crate::host::{Client, GET, GIVE_UP};
 use crate::program::{ANY_PORT, Program, path};
@@ -19,7 +21,12 @@ fn ask(client: &mut Client, line: &str, fields: &str, body: &str) -> Answer {
 
 #[test]
 fn its_routes_are_as_promised() {
-    let program = start(&["--model", "coroutine", "--workers", "2"]);
+    for model in Model::ALL {
+        routes_of(start(&["--model", model.name(), "--workers", "2"]));
+    }
+}
+
+fn routes_of(program: Program) {
     let mut client = program.client();
     assert_eq!(client.get("/").body, b"OK");
     let posted = ask(&mut client, "POST /", "Content-Length: 5\r\n", "hello");
@@ -166,8 +173,8 @@ fn a_wrong_flag_ends_with_2_and_the_usage() {
     for (flags, words) in [
         (&["--frob", "1"][..], "`--frob 1`"),
         (
-            &["--model", "thread"],
-            "`--model thread`: the only model is `coroutine`",
+            &["--model", "fork"],
+            "`--model fork`: no model is called \"fork\": there are thread, event-loop, reactor",
         ),
         (&["--model"], "`--model `"),
         (&["--listen"], "`--listen `"),
